@@ -1,0 +1,1 @@
+export * from './gen/berth/network/v1/network.ts';
