@@ -1,1 +1,10 @@
-export {};
+export type { EtcdOptions, ServerTls } from './etcd.ts';
+export { EtcdServer, startEtcd } from './etcd.ts';
+export type { ExecOptions, ExecResult } from './exec.ts';
+export { execute, run } from './exec.ts';
+export type { Link } from './link.ts';
+export { createLink } from './link.ts';
+export type { NatsOptions } from './nats.ts';
+export { NatsServer, startNats } from './nats.ts';
+export { freePort, ServerProcess } from './server-process.ts';
+export { sweepCrashed } from './sweep.ts';
