@@ -1,1 +1,0 @@
-export * from './gen/berth/agent/v1/agent.ts';

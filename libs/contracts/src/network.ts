@@ -1,1 +1,0 @@
-export * from './gen/berth/network/v1/network.ts';
