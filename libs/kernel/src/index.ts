@@ -1,1 +1,14 @@
-export {};
+export * from './assert.ts';
+export * from './errors.ts';
+export * from './identity.ts';
+export * from './ids.ts';
+export * from './key-family.ts';
+export type * from './ports/clock.ts';
+export type * from './ports/disk.ts';
+export type * from './ports/events.ts';
+export type * from './ports/logger.ts';
+export type * from './ports/rng.ts';
+export type * from './ports/rpc.ts';
+export type * from './ports/store.ts';
+export * from './revision.ts';
+export * from './txn-pack.ts';
