@@ -1,0 +1,41 @@
+import { defineConfig } from 'vitest/config';
+
+const skip = ['**/node_modules/**', '**/dist/**'];
+
+// Three kinds of tests, one vitest project each. Run one with `vitest run --project unit [path]`.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        // Beside the code, fast, no part outside the process.
+        test: {
+          name: 'unit',
+          include: ['{apps,deploy,examples,libs,tools}/**/*.test.ts'],
+          exclude: [...skip, '**/*.{it,e2e}.test.ts'],
+        },
+      },
+      {
+        // Against real etcd, NATS, Docker and kernel: one file at a time.
+        test: {
+          name: 'it',
+          include: ['{apps,deploy,examples,libs,tools}/**/*.it.test.ts'],
+          exclude: skip,
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        // The whole of Berth on a host of its own: one file at a time.
+        test: {
+          name: 'e2e',
+          include: ['{apps,deploy,e2e,examples,libs}/**/*.e2e.test.ts'],
+          exclude: skip,
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+        },
+      },
+    ],
+  },
+});
