@@ -1,7 +1,11 @@
+export { dockerClient } from './docker-client.ts';
 export type { EtcdOptions, ServerTls } from './etcd.ts';
 export { EtcdServer, startEtcd } from './etcd.ts';
 export type { ExecOptions, ExecResult } from './exec.ts';
 export { execute, run } from './exec.ts';
+export { Host } from './host.ts';
+export type { HostOptions, LabOptions } from './lab.ts';
+export { createLab, Lab, LabClient, saveTemplate } from './lab.ts';
 export type { Link } from './link.ts';
 export { createLink } from './link.ts';
 export type { NatsOptions } from './nats.ts';

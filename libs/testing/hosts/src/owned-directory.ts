@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { startGuard } from './guard.ts';
 
 /**
  * Everything this library makes on the machine is recorded in a directory that names its owner, the process that made
@@ -54,6 +55,7 @@ export function thisProcess(): Owner {
 
 /** Makes a new directory owned by this process, named after its kind (`lab`, `server`, `link`). */
 export function createOwnedDirectory(kind: string): OwnedDirectory {
+  startGuard();
   const name = `${kind}-${randomBytes(4).toString('hex')}`;
   const path = join(stateRoot(), name);
   const draft = join(stateRoot(), unfinished + name);

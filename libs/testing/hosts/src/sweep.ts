@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { linkNameFile, removeLink } from './link.ts';
 import type { AbandonedDirectory } from './owned-directory.ts';
 import { abandonedDirectories, removeOwnedDirectory, takeOver } from './owned-directory.ts';
+import { removeLab } from './remove-lab.ts';
 
 /** Removes everything that crashed runs left on the machine, and nothing of a run that lives. Returns what it removed. */
 export async function sweepCrashed(): Promise<string[]> {
@@ -27,6 +28,9 @@ async function sweepOne(directory: AbandonedDirectory): Promise<void> {
       else await removeLink(directory, name);
       return;
     }
+    case 'lab':
+      await removeLab(directory);
+      return;
     default:
       removeOwnedDirectory(directory);
   }

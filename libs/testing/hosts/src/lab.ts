@@ -1,0 +1,158 @@
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ExecOptions, ExecResult } from './exec.ts';
+import { execute, run } from './exec.ts';
+import { Host } from './host.ts';
+import { createSwitch, inNetwork, plugIn } from './network-namespace.ts';
+import type { OwnedDirectory } from './owned-directory.ts';
+import { createOwnedDirectory } from './owned-directory.ts';
+import { hostsFolder, labName, removeLab } from './remove-lab.ts';
+import { sweepOnce } from './sweep.ts';
+import { copyImages } from './template.ts';
+
+export const hostsMax = 59;
+const network = '198.18.0';
+const clientAddress = `${network}.250`;
+
+export interface LabOptions {
+  /** How many hosts to start, h1, h2, … Default 1. */
+  readonly hosts?: number;
+  /** Run a Docker Engine on each. Default true. */
+  readonly engine?: boolean;
+  readonly dockerdArgs?: readonly string[];
+  /** A folder made by {@link saveTemplate}: the hosts' engines start with its images. */
+  readonly template?: string;
+}
+
+export interface HostOptions {
+  readonly name?: string;
+  readonly dockerdArgs?: readonly string[];
+}
+
+/** Programs here are processes of the machine with the network of the lab: a user's terminal on the LAN. */
+export class LabClient {
+  readonly address = clientAddress;
+  readonly netns: string;
+
+  constructor(netns: string) {
+    this.netns = netns;
+  }
+
+  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
+    return run([...inNetwork(this.netns), ...argv], options);
+  }
+
+  async tryExec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    return execute([...inNetwork(this.netns), ...argv], options);
+  }
+
+  spawn(argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    const [program, ...args] = [...inNetwork(this.netns), ...argv];
+    return spawn(program ?? '', args, options);
+  }
+}
+
+/**
+ * Hosts and a client on a switch: 198.18.0.0/24, host N at .(10+N), the client at .250. No namespace has a default
+ * route, so no packet can leave the machine; several labs can exist side by side.
+ */
+export class Lab {
+  readonly dir: string;
+  readonly client: LabClient;
+  readonly hosts: Host[] = [];
+  readonly #directory: OwnedDirectory;
+  readonly #options: LabOptions;
+  readonly #name: string;
+
+  constructor(directory: OwnedDirectory, options: LabOptions) {
+    this.#directory = directory;
+    this.#options = options;
+    this.#name = labName(directory);
+    this.dir = directory.path;
+    this.client = new LabClient(`${this.#name}-client`);
+  }
+
+  get #lan(): string {
+    return `${this.#name}-lan`;
+  }
+
+  async up(): Promise<void> {
+    mkdirSync(hostsFolder(this.#directory));
+    await createSwitch(this.#lan);
+    await plugIn({ lan: this.#lan, namespace: this.client.netns, port: 'client', address: clientAddress });
+    await Promise.all(Array.from({ length: this.#options.hosts ?? 1 }, () => this.addHost()));
+  }
+
+  /** Starts one more host. */
+  async addHost(options: HostOptions = {}): Promise<Host> {
+    const index = this.hosts.length + 1;
+    if (index > hostsMax) throw new Error(`a lab has at most ${hostsMax} hosts`);
+    const name = options.name ?? `h${index}`;
+    const host = new Host({
+      name,
+      index,
+      address: `${network}.${10 + index}`,
+      directory: join(hostsFolder(this.#directory), name),
+      lab: this.#name,
+      lan: this.#lan,
+      resolver: clientAddress,
+      engine: this.#options.engine ?? true,
+      dockerdArgs: [...(this.#options.dockerdArgs ?? []), ...(options.dockerdArgs ?? [])],
+    });
+    this.hosts.push(host);
+    if (this.#options.template !== undefined) await copyImages(this.#options.template, host.engineData);
+    await host.start();
+    return host;
+  }
+
+  /** The switch silently drops all frames of these hosts; they see no loss of carrier. A power-off doesn't undo it. */
+  async partition(...hosts: Host[]): Promise<void> {
+    for (const { name } of hosts) await this.#nft(`add element bridge lab dead { "${name}" }`);
+  }
+
+  async heal(...hosts: Host[]): Promise<void> {
+    for (const { name } of hosts) await this.#nft(`delete element bridge lab dead { "${name}" }`);
+  }
+
+  /** The same for one pair of hosts only. */
+  async cut(a: Host, b: Host): Promise<void> {
+    await this.#nft(`add element bridge lab pairs { "${a.name}" . "${b.name}", "${b.name}" . "${a.name}" }`);
+  }
+
+  async join(a: Host, b: Host): Promise<void> {
+    await this.#nft(`delete element bridge lab pairs { "${a.name}" . "${b.name}", "${b.name}" . "${a.name}" }`);
+  }
+
+  /** Powers all off and removes every trace. May be called again. */
+  async down(): Promise<void> {
+    await removeLab(this.#directory);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.down();
+  }
+
+  async #nft(command: string): Promise<void> {
+    await run([...inNetwork(this.#lan), 'nft', command]);
+  }
+}
+
+/** Starts a lab and resolves when every engine answers. Needs root, iproute2, nftables, tini, and docker.io for engines. */
+export async function createLab(options: LabOptions = {}): Promise<Lab> {
+  await sweepOnce();
+  const lab = new Lab(createOwnedDirectory('lab'), options);
+  try {
+    await lab.up();
+  } catch (error) {
+    await lab.down();
+    throw error;
+  }
+  return lab;
+}
+
+/** Keeps the images of a host's engine in a folder, for labs to come. Take it while the host has no container. */
+export async function saveTemplate(host: Host, folder: string): Promise<void> {
+  await copyImages(host.engineData, folder);
+}
