@@ -1,3 +1,5 @@
 export type * from './change.ts';
+export * from './change-feed.ts';
+export * from './remote-mirror.ts';
 export type * from './view.ts';
 export * from './write-set.ts';
