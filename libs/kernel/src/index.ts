@@ -4,6 +4,7 @@ export * from './identity.ts';
 export * from './ids.ts';
 export * from './key-family.ts';
 export type * from './ports/clock.ts';
+export type * from './ports/container-runtime.ts';
 export type * from './ports/disk.ts';
 export type * from './ports/events.ts';
 export type * from './ports/logger.ts';
