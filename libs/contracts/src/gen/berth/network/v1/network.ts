@@ -29,6 +29,8 @@ export interface Network {
   deleting: boolean;
   /** Block size as a prefix length, e.g. 26. */
   blockPrefix: number;
+  /** Name for people: the file's `name:`, or "<stack>_<name>". Only one stack of a namespace may use it. */
+  fullName: string;
 }
 
 export interface Network_DriverOptsEntry {
@@ -197,6 +199,7 @@ function createBaseNetwork(): Network {
     driverOpts: {},
     deleting: false,
     blockPrefix: 0,
+    fullName: "",
   };
 }
 
@@ -233,6 +236,9 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
     }
     if (message.blockPrefix !== 0) {
       writer.uint32(80).uint32(message.blockPrefix);
+    }
+    if (message.fullName !== "") {
+      writer.uint32(90).string(message.fullName);
     }
     return writer;
   },
@@ -333,6 +339,14 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
             message.blockPrefix = reader.uint32();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.fullName = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -391,6 +405,11 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
         : isSet(object.block_prefix)
         ? globalThis.Number(object.block_prefix)
         : 0,
+      fullName: isSet(object.fullName)
+        ? globalThis.String(object.fullName)
+        : isSet(object.full_name)
+        ? globalThis.String(object.full_name)
+        : "",
     };
   },
 
@@ -432,6 +451,9 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
     if (message.blockPrefix !== 0) {
       obj.blockPrefix = Math.round(message.blockPrefix);
     }
+    if (message.fullName !== "") {
+      obj.fullName = message.fullName;
+    }
     return obj;
   },
 
@@ -458,6 +480,7 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
     );
     message.deleting = object.deleting ?? false;
     message.blockPrefix = object.blockPrefix ?? 0;
+    message.fullName = object.fullName ?? "";
     return message;
   },
 };
