@@ -1,2 +1,3 @@
 export * from './access.ts';
+export * from './hello.ts';
 export * from './rpc.ts';
