@@ -1,1 +1,5 @@
-export {};
+export * from './names.ts';
+export * from './restart.ts';
+export * from './scopes.ts';
+export * from './status-order.ts';
+export * from './task-state.ts';
