@@ -1,1 +1,16 @@
-export {};
+export { checkAccess } from './access.ts';
+export { type ClosableDialer, createDialer, type DialerOptions } from './dialer.ts';
+export { fromStatus, statusOf } from './errors.ts';
+export { healthDefinition } from './health.ts';
+export { rpcLimits } from './limits.ts';
+export { dialPinned, type PinnedOptions } from './pinned.ts';
+export {
+  type BoundService,
+  bind,
+  type RpcObserver,
+  type RpcServer,
+  type ServerAccess,
+  type ServerOptions,
+  startServer,
+} from './server.ts';
+export { type FileTlsOptions, fileTls, memoryTls, type TlsMaterial, type TlsSource } from './tls.ts';

@@ -1,0 +1,46 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock, Rng } from '@berth/kernel';
+
+/** The machine's own clock. Timers and sleeps keep the process alive, as the loops that wait on them should. */
+export class SystemClock implements Clock {
+  monotonic(): number {
+    return performance.now();
+  }
+
+  wall(): number {
+    return Date.now();
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted) {
+        resolve();
+        return;
+      }
+      const done = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal?.addEventListener('abort', done);
+    });
+  }
+
+  timer(ms: number, fn: () => void): () => void {
+    const timer = setTimeout(fn, ms);
+    return () => clearTimeout(timer);
+  }
+}
+
+/** The system's secure source of randomness: also fit for tokens and ids. */
+export class SystemRng implements Rng {
+  next(): number {
+    // 48 of the 53 bits that a double could hold.
+    return randomBytes(6).readUIntBE(0, 6) / 2 ** 48;
+  }
+
+  bytes(count: number): Uint8Array {
+    return randomBytes(count);
+  }
+}
