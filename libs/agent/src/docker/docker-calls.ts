@@ -1,0 +1,192 @@
+import type { Readable } from 'node:stream';
+import type { VolumeSpec } from '@berth/contracts/workload';
+import { BerthError } from '@berth/kernel';
+import type { ContainerInspectInfo, NetworkInspectInfo } from 'dockerode';
+import Docker from 'dockerode';
+import type { NetworkJoin } from '../domain/task-network.ts';
+import type { CreateOptions } from './container-spec.ts';
+import { endpointSettings } from './container-spec.ts';
+import { engineMessage, refused, statusOf, translate } from './docker-errors.ts';
+
+/** One event of the engine, as far as it is read. */
+export interface EngineEvent {
+  readonly Type: string;
+  readonly Action: string;
+  readonly Actor: { readonly ID: string; readonly Attributes?: Readonly<Record<string, string>> };
+}
+
+/** Each engine call once: idempotent where the engine allows it, its errors in our table. */
+export class DockerCalls {
+  readonly docker: Docker;
+
+  /** `socketPath`: the engine's Unix socket. */
+  constructor(options: { readonly socketPath: string }) {
+    this.docker = new Docker({ socketPath: options.socketPath });
+  }
+
+  async imageExists(image: string): Promise<boolean> {
+    return absentAs(false, `inspect image ${image}`, async () => {
+      await this.docker.getImage(image).inspect();
+      return true;
+    });
+  }
+
+  /** FailedPrecondition with reason IMAGE_MISSING if no registry has it. */
+  async pullImage(image: string, signal: AbortSignal): Promise<void> {
+    try {
+      const progress = (await this.docker.pull(withTag(image))) as Readable;
+      const stop = () => progress.destroy(new BerthError('Cancelled', `pull of ${image} given up`));
+      signal.addEventListener('abort', stop, { once: true });
+      try {
+        await new Promise<void>((resolve, reject) => {
+          this.docker.modem.followProgress(progress, (error) => (error ? reject(error) : resolve()));
+        });
+      } finally {
+        signal.removeEventListener('abort', stop);
+      }
+    } catch (error) {
+      if (error instanceof BerthError) throw error;
+      throw refused(
+        'IMAGE_MISSING',
+        `image ${image} is not on this node and could not be pulled (${engineMessage(error)}). Remedy: load it on ` +
+          'the node (docker load, docker build) or name one in a registry that the node reaches.',
+        error,
+      );
+    }
+  }
+
+  async ensureVolume(name: string, spec: VolumeSpec): Promise<void> {
+    await call(`create volume ${name}`, () =>
+      this.docker.createVolume({
+        Name: name,
+        Driver: spec.driver === '' ? 'local' : spec.driver,
+        DriverOpts: { ...spec.driverOpts },
+        Labels: { ...spec.labels },
+      }),
+    );
+  }
+
+  async removeVolume(name: string): Promise<'removed' | 'absent' | 'in-use'> {
+    try {
+      await this.docker.getVolume(name).remove();
+      return 'removed';
+    } catch (error) {
+      if (statusOf(error) === 404) return 'absent';
+      if (statusOf(error) === 409) return 'in-use';
+      throw translate(error, `remove volume ${name}`);
+    }
+  }
+
+  /** Returns the id; of the existing container if the name is taken. */
+  async createContainer(options: CreateOptions): Promise<string> {
+    try {
+      return (await this.docker.createContainer(options)).id;
+    } catch (error) {
+      if (statusOf(error) === 409) {
+        const existing = await this.inspect(options.name);
+        if (existing) return existing.Id;
+      }
+      const translated = translate(error, `create ${options.name}`);
+      // A missing image or network is found only now: either way this run can't start here.
+      if (translated.code !== 'NotFound' && translated.code !== 'Conflict') throw translated;
+      throw refused('ENGINE_REFUSED', translated.message, error);
+    }
+  }
+
+  async connect(join: NetworkJoin, containerId: string): Promise<void> {
+    await call(`connect to ${join.dockerNetwork}`, () =>
+      this.docker.getNetwork(join.dockerNetwork).connect({
+        Container: containerId,
+        EndpointConfig: endpointSettings(join),
+      }),
+    );
+  }
+
+  /** A running one is no error (the engine answers 304). */
+  async start(id: string): Promise<void> {
+    try {
+      await this.docker.getContainer(id).start();
+    } catch (error) {
+      if (statusOf(error) !== 304) throw translate(error, 'start');
+    }
+  }
+
+  async stop(id: string, graceSeconds: number, signal: string): Promise<void> {
+    try {
+      // Engines before API 1.42 ignore `signal`; the container was created with the same one.
+      await this.docker.getContainer(id).stop({ t: graceSeconds, ...(signal === '' ? {} : { signal }) });
+    } catch (error) {
+      const status = statusOf(error);
+      if (status !== 304 && status !== 404) throw translate(error, 'stop');
+    }
+  }
+
+  async kill(id: string, signal: string): Promise<void> {
+    await call(`send ${signal}`, () => this.docker.getContainer(id).kill({ signal }));
+  }
+
+  async remove(id: string): Promise<void> {
+    try {
+      await this.docker.getContainer(id).remove({ v: true, force: true });
+    } catch (error) {
+      // 409: its removal is under way already.
+      if (statusOf(error) === 409) return;
+      if (statusOf(error) !== 404) throw translate(error, 'remove');
+    }
+  }
+
+  async inspect(id: string): Promise<ContainerInspectInfo | undefined> {
+    return absentAs(undefined, 'inspect', () => this.docker.getContainer(id).inspect());
+  }
+
+  async containerIds(labelFilter: string): Promise<readonly string[]> {
+    const list = await call('list containers', () =>
+      this.docker.listContainers({ all: true, filters: { label: [labelFilter] } }),
+    );
+    return list.map((c) => c.Id);
+  }
+
+  async events(labelFilter: string): Promise<Readable> {
+    return (await call('follow events', () =>
+      this.docker.getEvents({ filters: { type: ['container'], label: [labelFilter] } }),
+    )) as Readable;
+  }
+
+  async networks(labelFilter: string): Promise<readonly NetworkInspectInfo[]> {
+    const list = await call('list networks', () => this.docker.listNetworks({ filters: { label: [labelFilter] } }));
+    // Only an inspect says which containers are connected.
+    const inspected = await Promise.all(
+      list.map((n) =>
+        absentAs(
+          undefined,
+          'inspect network',
+          async () => (await this.docker.getNetwork(n.Id).inspect()) as NetworkInspectInfo,
+        ),
+      ),
+    );
+    return inspected.filter((n) => n !== undefined);
+  }
+}
+
+/** `image` without a tag means every tag to the engine's pull: say the one that is meant. */
+function withTag(image: string): string {
+  const last = image.slice(image.lastIndexOf('/') + 1);
+  return last.includes(':') || image.includes('@') ? image : `${image}:latest`;
+}
+
+export async function call<T>(doing: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    throw translate(error, doing);
+  }
+}
+
+async function absentAs<T>(absent: T, doing: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    if (statusOf(error) === 404) return absent;
+    throw translate(error, doing);
+  }
+}

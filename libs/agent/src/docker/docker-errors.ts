@@ -1,0 +1,40 @@
+import { BerthError } from '@berth/kernel';
+
+interface EngineError {
+  readonly statusCode?: number;
+  readonly code?: string;
+  readonly json?: { readonly message?: string };
+  readonly message?: string;
+}
+
+/** HTTP status of an engine's answer; undefined if there was no answer. */
+export function statusOf(error: unknown): number | undefined {
+  return (error as EngineError | undefined)?.statusCode;
+}
+
+/** The engine's own sentence. */
+export function engineMessage(error: unknown): string {
+  const { json, message } = (error ?? {}) as EngineError;
+  return (json?.message ?? message ?? String(error)).trim();
+}
+
+/**
+ * The engine's error as ours. No answer, or an engine that is starting or stopping: Unavailable. 404: NotFound.
+ * 409: Conflict. Anything else the engine refused: FailedPrecondition with its sentence.
+ */
+export function translate(error: unknown, doing: string): BerthError {
+  if (error instanceof BerthError) return error;
+  const status = statusOf(error);
+  const message = `${doing}: ${engineMessage(error)}`;
+  if (status === undefined || status === 503) {
+    return new BerthError('Unavailable', message, { reason: 'ENGINE_UNAVAILABLE', cause: error });
+  }
+  if (status === 404) return new BerthError('NotFound', message, { reason: 'ENGINE_NOT_FOUND', cause: error });
+  if (status === 409) return new BerthError('Conflict', message, { reason: 'ENGINE_CONFLICT', cause: error });
+  return new BerthError('FailedPrecondition', message, { reason: 'ENGINE_REFUSED', cause: error });
+}
+
+/** FailedPrecondition: this run can't start here, or this container can't do it now. */
+export function refused(reason: string, message: string, cause: unknown): BerthError {
+  return new BerthError('FailedPrecondition', message, { reason, cause });
+}

@@ -1,0 +1,70 @@
+import { BerthError } from '@berth/kernel';
+import type { NetworkInspectInfo } from 'dockerode';
+import { label } from '../domain/labels.ts';
+import type { EngineNetwork, EngineNetworkSpec } from '../domain/task-network.ts';
+import type { EngineNetworks } from '../service/task-network.ts';
+import type { DockerCalls } from './docker-calls.ts';
+import { engineMessage, statusOf, translate } from './docker-errors.ts';
+
+const bridgeNameOption = 'com.docker.network.bridge.name';
+
+/** The engine's bridge networks that carry the cluster's label. */
+export class DockerNetworks implements EngineNetworks {
+  readonly #calls: DockerCalls;
+  readonly #clusterId: string;
+
+  constructor(calls: DockerCalls, clusterId: string) {
+    this.#calls = calls;
+    this.#clusterId = clusterId;
+  }
+
+  async list(): Promise<readonly EngineNetwork[]> {
+    const found = await this.#calls.networks(`${label.cluster}=${this.#clusterId}`);
+    return found.map(engineNetwork).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async create(spec: EngineNetworkSpec): Promise<void> {
+    // The engine takes two networks of one name; `CheckDuplicate` makes it refuse the second.
+    try {
+      await this.#calls.docker.createNetwork({
+        Name: spec.name,
+        CheckDuplicate: true,
+        Driver: 'bridge',
+        Internal: spec.internal,
+        IPAM: { Driver: 'default', Config: [{ Subnet: spec.subnet, Gateway: spec.gateway }] },
+        Options: { ...spec.options, [bridgeNameOption]: spec.bridge },
+        Labels: { ...spec.labels, [label.cluster]: this.#clusterId },
+      });
+    } catch (error) {
+      if (statusOf(error) === 409) return;
+      throw translate(error, `create network ${spec.name}`);
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    try {
+      await this.#calls.docker.getNetwork(name).remove();
+    } catch (error) {
+      if (statusOf(error) === 404) return;
+      const inUse = statusOf(error) === 403 && engineMessage(error).includes('active endpoints');
+      if (!inUse) throw translate(error, `remove network ${name}`);
+      throw new BerthError('Conflict', `network ${name} is in use: ${engineMessage(error)}`, {
+        reason: 'NETWORK_IN_USE',
+      });
+    }
+  }
+}
+
+function engineNetwork(info: NetworkInspectInfo): EngineNetwork {
+  const config = info.IPAM?.Config?.[0];
+  return {
+    id: info.Id,
+    name: info.Name,
+    bridge: info.Options?.[bridgeNameOption] ?? '',
+    subnet: config?.Subnet ?? '',
+    gateway: config?.Gateway ?? '',
+    internal: info.Internal,
+    labels: info.Labels ?? {},
+    containers: Object.keys(info.Containers ?? {}),
+  };
+}

@@ -1,0 +1,224 @@
+import type { Readable } from 'node:stream';
+import { PassThrough } from 'node:stream';
+import type {
+  ContainerRuntime,
+  ContainerState,
+  ExecOptions,
+  ExecSession,
+  HostFacts,
+  LogLine,
+  LogOptions,
+  RuntimeHint,
+} from '@berth/kernel';
+import { BerthError } from '@berth/kernel';
+import { label } from '../domain/labels.ts';
+import type { RunPlan } from '../domain/run-plan.ts';
+import { createOptions, laterJoins } from './container-spec.ts';
+import { containerState } from './container-state.ts';
+import type { DockerCalls, EngineEvent } from './docker-calls.ts';
+import { call } from './docker-calls.ts';
+import { openExec } from './docker-exec.ts';
+import { LogFrames } from './log-frames.ts';
+
+/** Waits between attempts to follow the engine's events. */
+const reconnectMs = 500;
+/** Containers inspected at a time: the engine serialises more anyway. */
+const inspectConcurrency = 8;
+
+const interesting = new Set(['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'oom']);
+
+/** The ContainerRuntime port on a Docker engine: sequences of calls, nothing decided here. */
+export class DockerRuntime implements ContainerRuntime<RunPlan> {
+  readonly #calls: DockerCalls;
+  readonly #clusterId: string;
+
+  constructor(calls: DockerCalls, clusterId: string) {
+    this.#calls = calls;
+    this.#clusterId = clusterId;
+  }
+
+  async prepare(plan: RunPlan, signal: AbortSignal): Promise<void> {
+    const { image } = plan.container;
+    if (!(await this.#calls.imageExists(image))) await this.#calls.pullImage(image, signal);
+    for (const volume of plan.volumes.values()) await this.#calls.ensureVolume(volume.name, volume.spec);
+  }
+
+  async start(plan: RunPlan, signal: AbortSignal): Promise<ContainerState> {
+    const id = await this.#calls.createContainer(createOptions(plan));
+    const created = await this.#inspect(id);
+    if (created.phase.kind !== 'created') return created;
+    const connected = new Set(Object.keys((await this.#calls.inspect(id))?.NetworkSettings.Networks ?? {}));
+    for (const join of laterJoins(plan)) {
+      if (!connected.has(join.dockerNetwork)) await this.#calls.connect(join, id);
+    }
+    if (signal.aborted) throw new BerthError('Cancelled', `start of ${plan.name} given up`);
+    try {
+      await this.#calls.start(id);
+    } catch (error) {
+      // The engine writes the reason (no such program, port taken) to the container: that is a run that failed.
+      const state = await this.#inspect(id);
+      if (state.phase.kind === 'exited') return state;
+      throw error;
+    }
+    return this.#inspect(id);
+  }
+
+  async #inspect(id: string): Promise<ContainerState> {
+    const state = await this.inspect(id);
+    if (state === undefined) {
+      throw new BerthError('Unavailable', `container ${id.slice(0, 12)} vanished while it was being started`);
+    }
+    return state;
+  }
+
+  async stop(id: string, options: { readonly graceMs: number; readonly signal: string }): Promise<void> {
+    await this.#calls.stop(id, Math.ceil(options.graceMs / 1000), options.signal);
+  }
+
+  remove(id: string): Promise<void> {
+    return this.#calls.remove(id);
+  }
+
+  kill(id: string, signal: string): Promise<void> {
+    return this.#calls.kill(id, signal);
+  }
+
+  removeVolume(name: string): Promise<'removed' | 'absent' | 'in-use'> {
+    return this.#calls.removeVolume(name);
+  }
+
+  async list(): Promise<readonly ContainerState[]> {
+    const ids = await this.#calls.containerIds(this.#labelFilter);
+    const states: ContainerState[] = [];
+    for (let at = 0; at < ids.length; at += inspectConcurrency) {
+      const some = await Promise.all(ids.slice(at, at + inspectConcurrency).map((id) => this.inspect(id)));
+      states.push(...some.filter((state) => state !== undefined));
+    }
+    return states;
+  }
+
+  async inspect(id: string): Promise<ContainerState | undefined> {
+    const info = await this.#calls.inspect(id);
+    return info && containerState(info);
+  }
+
+  async *watch(signal: AbortSignal): AsyncIterable<RuntimeHint> {
+    while (!signal.aborted) {
+      try {
+        const stream = await this.#calls.events(this.#labelFilter);
+        const stop = () => stream.destroy();
+        signal.addEventListener('abort', stop, { once: true });
+        try {
+          // The stream is open: from here on nothing is missed, so now is the time to list.
+          yield { kind: 'gap' };
+          for await (const line of lines(stream)) {
+            const hint = hintOf(line);
+            if (hint) yield hint;
+          }
+        } finally {
+          signal.removeEventListener('abort', stop);
+          stream.destroy();
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        // An engine that is away is no news to handle here: its calls fail with Unavailable until it is back.
+        if (!isConnectionLoss(error)) throw error;
+      }
+      await pause(reconnectMs, signal);
+    }
+  }
+
+  async *logs(id: string, options: LogOptions): AsyncIterable<LogLine> {
+    const container = this.#calls.docker.getContainer(id);
+    const query = {
+      stdout: true,
+      stderr: true,
+      timestamps: true,
+      since: options.sinceMs / 1000,
+      ...(options.tail === undefined ? {} : { tail: options.tail }),
+    };
+    const frames = new LogFrames();
+    if (!options.follow) {
+      const all = await call('read logs', () => container.logs({ ...query, follow: false }));
+      yield* frames.push(all);
+      yield* frames.end();
+      return;
+    }
+    const stream = (await call('follow logs', () => container.logs({ ...query, follow: true }))) as Readable;
+    const stop = () => stream.destroy();
+    options.signal.addEventListener('abort', stop, { once: true });
+    try {
+      for await (const chunk of stream) yield* frames.push(chunk as Uint8Array);
+      yield* frames.end();
+    } catch (error) {
+      if (!options.signal.aborted) throw error;
+    } finally {
+      options.signal.removeEventListener('abort', stop);
+      stream.destroy();
+    }
+  }
+
+  exec(id: string, options: ExecOptions): Promise<ExecSession> {
+    return openExec(this.#calls.docker, id, options);
+  }
+
+  async facts(): Promise<HostFacts> {
+    const info = await call('ask the engine about its host', () => this.#calls.docker.info());
+    return {
+      hostname: String(info.Name),
+      cpuMillis: Number(info.NCPU) * 1000,
+      memoryBytes: Number(info.MemTotal),
+      os: String(info.OSType),
+      architecture: String(info.Architecture),
+      engineVersion: String(info.ServerVersion),
+      engineLabels: Object.fromEntries(
+        ((info.Labels ?? []) as string[]).map((text) => {
+          const at = text.indexOf('=');
+          return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+        }),
+      ),
+    };
+  }
+
+  get #labelFilter(): string {
+    return `${label.cluster}=${this.#clusterId}`;
+  }
+}
+
+/** Lines of a stream; one that is cut off ends, as if the engine had gone. */
+async function* lines(stream: Readable): AsyncIterable<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of stream) {
+    rest += decoder.decode(chunk as Uint8Array, { stream: true });
+    const parts = rest.split('\n');
+    rest = parts.pop() ?? '';
+    yield* parts;
+  }
+}
+
+function hintOf(line: string): RuntimeHint | undefined {
+  if (line.trim() === '') return undefined;
+  const event = JSON.parse(line) as EngineEvent;
+  const relevant = interesting.has(event.Action) || event.Action.startsWith('health_status');
+  if (event.Type !== 'container' || !relevant) return undefined;
+  return { kind: 'container', id: event.Actor.ID, labels: event.Actor.Attributes ?? {} };
+}
+
+function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof BerthError) return error.code === 'Unavailable';
+  const code = (error as { code?: string } | undefined)?.code;
+  return code !== undefined && /^(ECONN|EPIPE|ERR_STREAM_PREMATURE_CLOSE)/u.test(code);
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
+    function done() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+  });
+}
