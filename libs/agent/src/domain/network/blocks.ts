@@ -1,0 +1,157 @@
+import type { AdoptedTask, EngineNetwork, NetworkJoin } from '../task-network.ts';
+import type { Bridge } from './bridges.ts';
+import { bridgeDevice, gatewayOf, pickAddress } from './bridges.ts';
+
+/** A block of a network that this node holds. */
+export interface Block extends Bridge {
+  readonly stackId: string;
+  /** Network's name in the stack. */
+  readonly network: string;
+  /** Engine's network. */
+  readonly dockerNetwork: string;
+}
+
+/** What the labels of an engine network say, from which a restarted agent reads its blocks back. */
+export const blockLabels = {
+  networkId: 'berth.network',
+  network: 'berth.network-name',
+  stackId: 'berth.stack',
+  /** `true` or `false`. Docker's own `Internal` would leave containers without a route to the network's other blocks. */
+  internal: 'berth.internal',
+} as const;
+
+export interface LeasedBlock {
+  readonly networkId: string;
+  readonly stackId: string;
+  readonly network: string;
+  readonly block: string;
+  readonly internal: boolean;
+}
+
+export function blockOf(lease: LeasedBlock): Block {
+  const device = bridgeDevice(lease.block);
+  return {
+    ...lease,
+    device,
+    gateway: gatewayOf(lease.block),
+    dockerNetwork: `berth-${lease.networkId.slice(0, 8)}-${device.slice(2)}`,
+  };
+}
+
+/** Labels of a block's engine network. */
+export function labelsOf(block: Block): Record<string, string> {
+  return {
+    [blockLabels.networkId]: block.networkId,
+    [blockLabels.network]: block.network,
+    [blockLabels.stackId]: block.stackId,
+    [blockLabels.internal]: String(block.internal),
+  };
+}
+
+/** Reads a block back from an engine network; undefined if its labels or device are not as Berth writes them. */
+export function blockOfEngineNetwork(found: EngineNetwork): Block | undefined {
+  const networkId = found.labels[blockLabels.networkId];
+  const network = found.labels[blockLabels.network];
+  const stackId = found.labels[blockLabels.stackId];
+  if (networkId === undefined || network === undefined || stackId === undefined) return undefined;
+  const block = blockOf({
+    networkId,
+    stackId,
+    network,
+    block: found.subnet,
+    internal: found.labels[blockLabels.internal] === 'true',
+  });
+  return block.device === found.bridge ? block : undefined;
+}
+
+interface HeldBlock {
+  readonly block: Block;
+  /** Address → task. */
+  readonly used: Map<string, string>;
+  lastPicked: string | undefined;
+}
+
+/** Blocks of this node and who holds which address of them. Pure bookkeeping; indexed by network and by task. */
+export class BlockTable {
+  readonly #byBlock = new Map<string, HeldBlock>();
+  readonly #joinsOfTask = new Map<string, NetworkJoin[]>();
+
+  get blocks(): Block[] {
+    return [...this.#byBlock.values()].map((held) => held.block);
+  }
+
+  has(block: string): boolean {
+    return this.#byBlock.has(block);
+  }
+
+  addBlock(block: Block): void {
+    if (!this.#byBlock.has(block.block))
+      this.#byBlock.set(block.block, { block, used: new Map(), lastPicked: undefined });
+  }
+
+  removeBlock(block: string): void {
+    this.#byBlock.delete(block);
+  }
+
+  /** Blocks held of a stack's network. */
+  blocksOf(stackId: string, network: string): Block[] {
+    return this.blocks.filter((block) => block.stackId === stackId && block.network === network);
+  }
+
+  /** Blocks in which no task holds an address. */
+  unused(): Block[] {
+    return [...this.#byBlock.values()].filter((held) => held.used.size === 0).map((held) => held.block);
+  }
+
+  isUnused(block: string): boolean {
+    return this.#byBlock.get(block)?.used.size === 0;
+  }
+
+  /** Places of a task; empty if it has none. */
+  joinsOf(taskId: string): readonly NetworkJoin[] {
+    return this.#joinsOfTask.get(taskId) ?? [];
+  }
+
+  /** The task's place on a network: the one it has, or a new one; undefined when all blocks held are full. */
+  join(taskId: string, stackId: string, network: string): NetworkJoin | undefined {
+    const joins = this.#joinsOfTask.get(taskId) ?? [];
+    const held = joins.find((join) => join.network === network);
+    if (held) return held;
+    for (const block of this.blocksOf(stackId, network)) {
+      const entry = this.#byBlock.get(block.block);
+      const ip = entry && pickAddress(block.block, new Set(entry.used.keys()), entry.lastPicked);
+      if (!entry || ip === undefined) continue;
+      entry.used.set(ip, taskId);
+      entry.lastPicked = ip;
+      const join: NetworkJoin = { networkId: block.networkId, network, dockerNetwork: block.dockerNetwork, ip };
+      this.#joinsOfTask.set(taskId, [...joins, join]);
+      return join;
+    }
+    return undefined;
+  }
+
+  /** Takes over the places that a running container has; those on networks that are gone are left out. */
+  adopt(task: AdoptedTask): void {
+    const byDockerNetwork = new Map([...this.#byBlock.values()].map((held) => [held.block.dockerNetwork, held]));
+    const joins = task.joins.filter((join) => {
+      const held = byDockerNetwork.get(join.dockerNetwork);
+      held?.used.set(join.ip, task.taskId);
+      return held !== undefined;
+    });
+    this.#joinsOfTask.set(task.taskId, joins);
+  }
+
+  /** Frees the task's addresses. */
+  release(taskId: string): void {
+    const joins = new Set(this.joinsOf(taskId).map((join) => join.ip));
+    this.#joinsOfTask.delete(taskId);
+    for (const held of this.#byBlock.values()) {
+      for (const ip of joins) if (held.used.get(ip) === taskId) held.used.delete(ip);
+    }
+  }
+
+  /** Networks that tasks of this node are on. */
+  networkIds(): Set<string> {
+    return new Set(this.blocks.map((block) => block.networkId));
+  }
+}

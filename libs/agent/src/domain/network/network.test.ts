@@ -1,0 +1,146 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { BlockTable, blockOf, blockOfEngineNetwork, labelsOf } from './blocks.ts';
+import { bridgeDevice, formatIp, gatewayOf, parseBlock, pickAddress } from './bridges.ts';
+import type { FirewallState } from './firewall.ts';
+import { desiredFirewall, diffFirewall } from './firewall.ts';
+
+const bridges = fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { maxLength: 12 }).map((numbers) =>
+  numbers.map((n) => ({
+    ...blockOf({
+      networkId: `net${n % 4}xxxxxxxx`,
+      stackId: 's',
+      network: `n${n % 4}`,
+      block: `${formatIp(parseBlock('198.19.0.0/16').first + n * 64)}/26`,
+      internal: n % 4 === 3,
+    }),
+  })),
+);
+
+/** What the host would hold after a change. */
+const applied = (state: FirewallState, change: ReturnType<typeof diffFirewall>): FirewallState => {
+  if (!change) return state;
+  const empty = desiredFirewall([]).sets;
+  const base = change.table === 'keep' ? state.sets : empty;
+  const sets = Object.fromEntries(
+    (['bridges', 'gateways', 'peers', 'internal'] as const).map((name) => [
+      name,
+      base[name].difference(change.remove[name]).union(change.add[name]),
+    ]),
+  ) as unknown as FirewallState['sets'];
+  return {
+    table: change.table === 'remove' ? 'absent' : change.table === 'create' ? 'ok' : state.table,
+    sets,
+    accepts: state.accepts.difference(new Set(change.removeAccepts)).union(new Set(change.addAccepts)),
+  };
+};
+
+describe('firewall', () => {
+  it('a diff brings any state to the wanted one, and then there is nothing left to do', () => {
+    fc.assert(
+      fc.property(bridges, bridges, fc.constantFrom('ok', 'damaged', 'absent'), (before, after, table) => {
+        const held = desiredFirewall(before);
+        const actual: FirewallState = table === 'ok' ? held : { ...desiredFirewall([]), table, accepts: held.accepts };
+        const wanted = desiredFirewall(after);
+        const next = applied(actual, diffFirewall(actual, wanted));
+        expect(next).toEqual(wanted);
+        expect(diffFirewall(next, wanted)).toBeUndefined();
+      }),
+    );
+  });
+
+  it('lets bridges through to each other within a network only', () => {
+    fc.assert(
+      fc.property(bridges, (list) => {
+        const { sets, accepts } = desiredFirewall(list);
+        for (const a of list)
+          for (const b of list) {
+            const pair = `${a.device} ${b.device}`;
+            expect(sets.peers.has(pair)).toBe(a.networkId === b.networkId);
+            expect(accepts.has(pair)).toBe(a.networkId === b.networkId && a !== b);
+          }
+      }),
+    );
+  });
+});
+
+describe('blocks', () => {
+  it('names devices within 15 characters, one a block', () => {
+    expect(bridgeDevice('198.19.1.64/26')).toBe('btc6130140');
+    expect(gatewayOf('198.19.1.64/26')).toBe('198.19.1.65');
+    expect(() => parseBlock('198.19.1.64')).toThrow(/address block/);
+  });
+
+  it('gives each address of a block once, then none, and the oldest freed last', () => {
+    const used = new Set<string>();
+    let last: string | undefined;
+    for (let i = 0; i < 61; i++) {
+      last = pickAddress('198.19.0.0/26', used, last);
+      expect(last).toBeDefined();
+      used.add(last ?? '');
+    }
+    expect(pickAddress('198.19.0.0/26', used, last)).toBeUndefined();
+    expect([used.has('198.19.0.2'), used.has('198.19.0.62'), used.has('198.19.0.63')]).toEqual([true, true, false]);
+    used.delete('198.19.0.5');
+    used.delete('198.19.0.4');
+    expect(pickAddress('198.19.0.0/26', used, '198.19.0.4')).toBe('198.19.0.5');
+  });
+
+  it('is read back whole from the labels of its engine network', () => {
+    const block = blockOf({
+      networkId: 'abcdefghij',
+      stackId: 's1',
+      network: 'back',
+      block: '198.19.2.0/26',
+      internal: true,
+    });
+    expect(
+      blockOfEngineNetwork({
+        id: 'x',
+        name: block.dockerNetwork,
+        bridge: block.device,
+        subnet: block.block,
+        gateway: block.gateway,
+        internal: false,
+        labels: labelsOf(block),
+        containers: [],
+      }),
+    ).toEqual(block);
+  });
+
+  it('never gives an address to two tasks, and a task always the same one', () => {
+    const step = fc.record({ task: fc.integer({ min: 0, max: 90 }), op: fc.constantFrom('join', 'join', 'release') });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const table = new BlockTable();
+        for (const i of [0, 1])
+          table.addBlock(
+            blockOf({
+              networkId: 'nnnnnnnn',
+              stackId: 's',
+              network: 'a',
+              block: `198.19.0.${i * 64}/26`,
+              internal: false,
+            }),
+          );
+        const held = new Map<string, string>();
+        for (const { task, op } of steps) {
+          const id = `t${task}`;
+          if (op === 'release') {
+            table.release(id);
+            held.delete(id);
+            continue;
+          }
+          const join = table.join(id, 's', 'a');
+          if (join === undefined) expect(held.size).toBe(122);
+          else if (held.has(id)) expect(join.ip).toBe(held.get(id));
+          else {
+            expect([...held.values()]).not.toContain(join.ip);
+            held.set(id, join.ip);
+          }
+        }
+        if (held.size === 0) expect(table.unused().length).toBe(2);
+      }),
+    );
+  });
+});

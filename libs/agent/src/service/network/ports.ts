@@ -1,0 +1,16 @@
+import type { FirewallChange, FirewallState } from '../../domain/network/firewall.ts';
+
+/** The host's packet filter, as far as this cluster's rules go; foreign ones are never seen or touched. */
+export interface Firewall {
+  read(): Promise<FirewallState>;
+  /** The nft part in one transaction. Unavailable with reason HOST_COMMAND_FAILED. */
+  apply(change: FirewallChange): Promise<void>;
+}
+
+/** Where containers ask for names. */
+export interface NameServer {
+  readonly addresses: readonly string[];
+  /** Once only; rejects while the address is not on this host. */
+  listen(address: string): Promise<void>;
+  close(address: string): Promise<void>;
+}
