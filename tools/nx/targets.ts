@@ -1,6 +1,6 @@
 // Gives every project its Nx targets, so that no project repeats them: a project is a folder whose package.json has an
 // "nx" section. Nx loads this file through `plugins` in nx.json.
-import { existsSync, globSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import type { CreateNodes, TargetConfiguration } from 'nx/src/devkit-exports.js';
 
@@ -8,13 +8,19 @@ import type { CreateNodes, TargetConfiguration } from 'nx/src/devkit-exports.js'
 const sources = ['default', '^default'];
 
 export const createNodes: CreateNodes = [
-  '{apps,e2e,examples,libs,tools}/**/package.json',
+  '{apps,deploy,e2e,examples,libs,tools}/**/package.json',
   (files, _options, { workspaceRoot }) =>
-    files.map((file) => {
-      const root = dirname(file);
-      return [file, { projects: { [root]: { targets: targetsOf(root, workspaceRoot) } } }] as const;
-    }),
+    files
+      .filter((file) => isProject(join(workspaceRoot, file)))
+      .map((file) => {
+        const root = dirname(file);
+        return [file, { projects: { [root]: { targets: targetsOf(root, workspaceRoot) } } }] as const;
+      }),
 ];
+
+function isProject(file: string): boolean {
+  return 'nx' in (JSON.parse(readFileSync(file, 'utf8')) as object);
+}
 
 function targetsOf(root: string, workspaceRoot: string): Record<string, TargetConfiguration> {
   const has = (pattern: string): boolean =>
