@@ -1,1 +1,21 @@
-export {};
+export {
+  type AuthorityMaterial,
+  caDigest,
+  createAuthority,
+  type IdentityRequest,
+  lifetimes,
+  type SubjectRequest,
+  signIdentity,
+  signSubject,
+} from './authority.ts';
+export { CertStore, type StoredCertificate } from './cert-store.ts';
+export { type CertificateFacts, readCertificate, renewalAtMs } from './certificate.ts';
+export {
+  formatJoinToken,
+  hashTokenSecret,
+  type JoinToken,
+  newTokenSecret,
+  parseJoinToken,
+  tokenSecretMatches,
+} from './join-token.ts';
+export { createCsr, createKey, csrBytesMax, csrKeySha256 } from './request.ts';

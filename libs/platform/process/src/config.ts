@@ -100,10 +100,11 @@ export function helpText<Shape extends z.ZodRawShape>(source: ConfigSource<Shape
   if (source.description !== undefined) lines.push(source.description, '');
   lines.push('Settings (a flag wins over its variable):');
   for (const [key, type] of Object.entries(source.schema.shape)) {
-    const setting = z.toJSONSchema(type as z.ZodType, { io: 'input', unrepresentable: 'any' });
-    const about = (type as z.ZodType).description ?? '';
-    const fallback = setting.default === undefined ? '' : ` [default ${JSON.stringify(setting.default)}]`;
-    lines.push(`  ${flagName(key)} VALUE, ${envName(key)}`, `      ${about}${fallback}`);
+    const setting = type as z.ZodType;
+    const fallback = setting.safeParse(undefined);
+    const standard =
+      fallback.success && fallback.data !== undefined ? ` [default ${JSON.stringify(fallback.data)}]` : '';
+    lines.push(`  ${flagName(key)} VALUE, ${envName(key)}`, `      ${setting.description ?? ''}${standard}`);
   }
   return `${lines.join('\n')}\n`;
 }
