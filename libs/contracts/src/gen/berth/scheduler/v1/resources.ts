@@ -136,6 +136,8 @@ export interface Stack {
   networks: NetworkSpec[];
   /** Read-only: run by a manager's agent as static tasks. */
   static: boolean;
+  /** Version whose services stand in the store; while it is behind `version`, what is listed speaks of an older spec. */
+  observedVersion: number;
 }
 
 /** Service is a service of a stack, without environment and command. */
@@ -226,6 +228,7 @@ function createBaseStack(): Stack {
     waitingForNodes: [],
     networks: [],
     static: false,
+    observedVersion: 0,
   };
 }
 
@@ -256,6 +259,9 @@ export const Stack: MessageFns<Stack, "berth.scheduler.v1.Stack"> = {
     }
     if (message.static !== false) {
       writer.uint32(64).bool(message.static);
+    }
+    if (message.observedVersion !== 0) {
+      writer.uint32(72).uint32(message.observedVersion);
     }
     return writer;
   },
@@ -337,6 +343,14 @@ export const Stack: MessageFns<Stack, "berth.scheduler.v1.Stack"> = {
             message.static = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.observedVersion = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -365,6 +379,11 @@ export const Stack: MessageFns<Stack, "berth.scheduler.v1.Stack"> = {
         ? object.networks.map((e: any) => NetworkSpec.fromJSON(e))
         : [],
       static: isSet(object.static) ? globalThis.Boolean(object.static) : false,
+      observedVersion: isSet(object.observedVersion)
+        ? globalThis.Number(object.observedVersion)
+        : isSet(object.observed_version)
+        ? globalThis.Number(object.observed_version)
+        : 0,
     };
   },
 
@@ -394,6 +413,9 @@ export const Stack: MessageFns<Stack, "berth.scheduler.v1.Stack"> = {
     if (message.static !== false) {
       obj.static = message.static;
     }
+    if (message.observedVersion !== 0) {
+      obj.observedVersion = Math.round(message.observedVersion);
+    }
     return obj;
   },
 
@@ -410,6 +432,7 @@ export const Stack: MessageFns<Stack, "berth.scheduler.v1.Stack"> = {
     message.waitingForNodes = object.waitingForNodes?.map((e) => e) || [];
     message.networks = object.networks?.map((e) => NetworkSpec.fromPartial(e)) || [];
     message.static = object.static ?? false;
+    message.observedVersion = object.observedVersion ?? 0;
     return message;
   },
 };
