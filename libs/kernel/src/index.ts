@@ -1,8 +1,11 @@
 export * from './assert.ts';
+export * from './async-queue.ts';
+export * from './campaign.ts';
 export * from './errors.ts';
 export * from './identity.ts';
 export * from './ids.ts';
 export * from './key-family.ts';
+export * from './meta.ts';
 export type * from './ports/clock.ts';
 export type * from './ports/container-runtime.ts';
 export type * from './ports/disk.ts';
