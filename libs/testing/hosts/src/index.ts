@@ -3,6 +3,7 @@ export type { EtcdOptions, ServerTls } from './etcd.ts';
 export { EtcdServer, startEtcd } from './etcd.ts';
 export type { ExecOptions, ExecResult } from './exec.ts';
 export { execute, run } from './exec.ts';
+export { recordFigures } from './figures.ts';
 export { Host } from './host.ts';
 export type { HostOptions, LabOptions } from './lab.ts';
 export { createLab, Lab, LabClient, saveTemplate } from './lab.ts';
