@@ -1,1 +1,6 @@
-export {};
+export { formatCidr, parseCidr } from './domain/cidr.ts';
+export { networkOwner } from './domain/records.ts';
+export type { NetworkSettings } from './domain/settings.ts';
+export { defaultNetworkSettings, networkSettings } from './domain/settings.ts';
+export { NetworkHandlers } from './service/network-handlers.ts';
+export { NetworkManager } from './service/network-manager.ts';

@@ -1,0 +1,87 @@
+import type { Network } from '@berth/contracts/network';
+import type { Stack } from '@berth/contracts/scheduler';
+import type { NetworkSpec } from '@berth/contracts/workload';
+import { BerthError } from '@berth/kernel';
+import { fullNameOf } from './reconcile.ts';
+
+/** Options of `driver_opts` that the networks of this version honour. */
+export const knownDriverOpts: readonly string[] = ['com.docker.network.driver.mtu'];
+
+export interface CheckInput {
+  readonly namespace: string;
+  readonly stack: string;
+  readonly specs: readonly NetworkSpec[];
+  /** Networks there are. */
+  readonly networks: readonly Network[];
+  /** Stacks there are: their networks may not exist yet. */
+  readonly stacks: readonly Stack[];
+}
+
+/**
+ * Can a stack have its networks? Throws InvalidArgument (DRIVER_OPT_UNKNOWN), AlreadyExists (NETWORK_NAME_TAKEN) or
+ * FailedPrecondition (NETWORK_FIXED), each naming the network and the remedy.
+ */
+export function checkStackNetworks(input: CheckInput): void {
+  for (const spec of input.specs) {
+    const unknown = Object.keys(spec.driverOpts).find((key) => !knownDriverOpts.includes(key));
+    if (unknown !== undefined) {
+      throw new BerthError(
+        'InvalidArgument',
+        `network "${spec.name}": unknown driver option "${unknown}" (known: ${knownDriverOpts.join(', ')}); remove it from driver_opts`,
+        { reason: 'DRIVER_OPT_UNKNOWN', details: { network: spec.name, option: unknown } },
+      );
+    }
+    checkName(input, spec);
+    checkFixed(input, spec);
+  }
+}
+
+/** In Compose two projects with one network name share the network; here networks belong to one stack each. */
+function checkName(input: CheckInput, spec: NetworkSpec): void {
+  const fullName = fullNameOf(input.stack, spec);
+  const holder =
+    input.networks.find(
+      (network) =>
+        network.namespace === input.namespace && network.stack !== input.stack && network.fullName === fullName,
+    )?.stack ??
+    input.stacks.find(
+      (stack) =>
+        stack.namespace === input.namespace &&
+        stack.name !== input.stack &&
+        !stack.removing &&
+        stack.networks.some((other) => fullNameOf(stack.name, other) === fullName),
+    )?.name;
+  if (holder === undefined) return;
+  throw new BerthError(
+    'AlreadyExists',
+    `network "${spec.name}": the name "${fullName}" belongs to stack "${holder}", and stacks do not share networks yet; ` +
+      'give it another `name:`, or leave `name:` out',
+    { reason: 'NETWORK_NAME_TAKEN', details: { network: spec.name, stack: holder } },
+  );
+}
+
+/** What containers already run with can't be changed under them. */
+function checkFixed(input: CheckInput, spec: NetworkSpec): void {
+  const existing = input.networks.find(
+    (network) =>
+      network.namespace === input.namespace &&
+      network.stack === input.stack &&
+      network.name === spec.name &&
+      !network.deleting,
+  );
+  // A removed stack that comes back under its name gets new networks.
+  const current = input.stacks.find((stack) => stack.id === existing?.stackId);
+  if (!existing || !current || current.removing) return;
+  if (existing.internal === spec.internal && sameOptions(existing.driverOpts, spec.driverOpts)) return;
+  throw new BerthError(
+    'FailedPrecondition',
+    `network "${spec.name}": \`internal\` and \`driver_opts\` of an existing network are fixed; ` +
+      'rename the network in the file to get a new one, or take the stack down first',
+    { reason: 'NETWORK_FIXED', details: { network: spec.name } },
+  );
+}
+
+function sameOptions(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}

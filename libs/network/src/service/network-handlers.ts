@@ -1,0 +1,174 @@
+import { checkHello } from '@berth/contracts';
+import type {
+  ChangesRequest,
+  CheckStackRequest,
+  CheckStackResponse,
+  Lease,
+  LeaseBlockRequest,
+  LeaseBlockResponse,
+  ListLeasesRequest,
+  ListNetworksRequest,
+  Network,
+  NetworkServiceImplementation,
+  ReleaseBlockRequest,
+  ReleaseBlockResponse,
+  WatchRequest,
+} from '@berth/contracts/network';
+import type { CallerContext, Clock, Rng, Store } from '@berth/kernel';
+import { BerthError } from '@berth/kernel';
+import { checkStackNetworks } from '../domain/check-stack.ts';
+import { formatCidr } from '../domain/cidr.ts';
+import { decideLease } from '../domain/lease.ts';
+import { pickRange } from '../domain/ranges.ts';
+import type { Stored } from '../domain/records.ts';
+import { leases, networks, stored } from '../domain/records.ts';
+import type { NetworkSettings } from '../domain/settings.ts';
+import { claimId } from '../domain/tables.ts';
+import { growNetwork, releaseBlock, takeBlock } from '../domain/writes.ts';
+import type { NetworkManager } from './network-manager.ts';
+
+/** Rounds of deciding and losing before a LeaseBlock gives up with Conflict; its caller tries again. */
+const leaseAttemptsMax = 40;
+/** Longest pause after a lost race; short ones let the mirror catch up. */
+const raceBackoffMaxMs = 50;
+
+export interface NetworkHandlersOptions {
+  readonly manager: NetworkManager;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly settings: NetworkSettings;
+  readonly clusterId: string;
+}
+
+interface Call extends CallerContext {
+  readonly signal: AbortSignal;
+}
+
+/** Serves `berth.network.v1.NetworkService`; any replica may. */
+export class NetworkHandlers implements NetworkServiceImplementation<CallerContext> {
+  readonly #options: NetworkHandlersOptions;
+
+  constructor(options: NetworkHandlersOptions) {
+    this.#options = options;
+  }
+
+  async checkStack(request: CheckStackRequest, { signal }: Call): Promise<CheckStackResponse> {
+    const { manager, settings } = this.#options;
+    await manager.feed.waitFor(undefined, signal);
+    const { namespace, stack, networks: specs } = request;
+    const { tables, stacks } = manager;
+    checkStackNetworks({ namespace, stack, specs, stacks, networks: valuesOf(tables.networks) });
+    const current = stacks.find((each) => each.namespace === namespace && each.name === stack && !each.removing);
+    const fresh = specs.some((spec) => !current || !tables.claims.has(claimId(current.id, spec.name)));
+    if (fresh && pickRange(settings, tables.takenUnits, 0) === undefined) throw exhausted(settings);
+    return {};
+  }
+
+  async listNetworks(_request: ListNetworksRequest, { signal }: Call) {
+    const { manager } = this.#options;
+    const revision = await manager.feed.waitFor(undefined, signal);
+    const all = valuesOf(manager.tables.networks).sort(
+      (a, b) => compare(a.namespace, b.namespace) || compare(a.stack, b.stack) || compare(a.name, b.name),
+    );
+    return { networks: all, leases: all.flatMap(({ id }) => valuesOf(manager.tables.leasesOf(id))), revision };
+  }
+
+  async leaseBlock(request: LeaseBlockRequest, { caller, signal }: Call): Promise<LeaseBlockResponse> {
+    const { manager, store, settings, clock, rng } = this.#options;
+    const nodeId = nodeOf(caller);
+    let revision = await manager.feed.waitFor(undefined, signal);
+    for (let attempt = 0; attempt < leaseAttemptsMax && !signal.aborted; attempt++) {
+      const network = this.#networkOf(request);
+      const decision = decideLease({
+        network: network.value,
+        leases: manager.tables.leasesOf(network.value.id),
+        takenUnits: manager.tables.takenUnits,
+        settings,
+        nodeId,
+        fullBlocks: request.fullBlocks,
+        attempt,
+      });
+      if (decision.kind === 'held') return { network: network.value, lease: decision.lease };
+      if (decision.kind === 'exhausted') throw exhausted(settings);
+      const writes =
+        decision.kind === 'take' ? takeBlock(network, decision.lease) : growNetwork(settings, network, decision.range);
+      const result = await store.txn(writes.group());
+      if (result.committed) {
+        revision = await manager.feed.waitFor({ epoch: revision.epoch, revision: result.revision }, signal);
+        if (decision.kind === 'take') return { network: network.value, lease: decision.lease };
+      } else {
+        await clock.sleep(1 + rng.next() * Math.min(raceBackoffMaxMs, 2 ** attempt), signal);
+      }
+    }
+    throw new BerthError('Conflict', `too many nodes want a block of network "${request.network}" at once: try again`, {
+      reason: 'LEASE_RACE',
+    });
+  }
+
+  async releaseBlock(request: ReleaseBlockRequest, { caller }: Call): Promise<ReleaseBlockResponse> {
+    const { store } = this.#options;
+    const nodeId = nodeOf(caller);
+    // The store itself is asked: this replica's mirror may not have seen the lease yet.
+    const { entry } = await store.get(leases.key(request.block));
+    const lease = entry && stored(leases, entry);
+    if (lease?.value.networkId !== request.networkId || lease.value.nodeId !== nodeId) return {};
+    // A block that is no longer held as it was read has been released by someone: by this node, for only it may.
+    await store.txn(releaseBlock(lease).group());
+    return {};
+  }
+
+  /** Read from the store itself: a node removes what is missing in the answer. */
+  async listLeases(_request: ListLeasesRequest, { caller }: Call) {
+    const { store } = this.#options;
+    const nodeId = nodeOf(caller);
+    const held = await store.list(leases.prefix);
+    const mine = held.entries.map((entry) => leases.decode(entry)).filter((lease) => lease.nodeId === nodeId);
+    const ids = [...new Set(mine.map((lease) => lease.networkId))];
+    const found = await Promise.all(ids.map((id) => store.get(networks.key(id))));
+    return { leases: mine, networks: found.flatMap(({ entry }) => (entry ? [networks.decode(entry)] : [])) };
+  }
+
+  async *watch(request: WatchRequest, { signal }: Call) {
+    checkHello(request.hello, this.#options.clusterId);
+    const { since, scopes } = request;
+    yield* this.#options.manager.feed.watch({ since, scopes }, signal);
+  }
+
+  changes(request: ChangesRequest, { signal }: Call) {
+    return this.#options.manager.feed.changes(request.scope, request.since, signal);
+  }
+
+  #networkOf(request: LeaseBlockRequest): Stored<Network> {
+    const { tables } = this.#options.manager;
+    const claim = tables.claims.get(claimId(request.stackId, request.network));
+    const network = claim && tables.networks.get(claim.value.networkId);
+    if (network && !network.value.deleting) return network;
+    throw new BerthError('FailedPrecondition', `network "${request.network}" does not exist yet, or no longer`, {
+      reason: 'NETWORK_NOT_READY',
+    });
+  }
+}
+
+function exhausted(settings: NetworkSettings): BerthError {
+  return new BerthError(
+    'Exhausted',
+    `the address pool ${formatCidr(settings.pool)} has no free range: remove stacks that are no longer used ` +
+      '(a larger pool can be chosen at `berth cluster init`)',
+    { reason: 'POOL_EXHAUSTED' },
+  );
+}
+
+function nodeOf(caller: CallerContext['caller']): string {
+  if (caller.role === 'node') return caller.id;
+  throw new BerthError('PermissionDenied', 'only a node leases blocks', { reason: 'NOT_A_NODE' });
+}
+
+function valuesOf<T extends Lease | Network>(records: ReadonlyMap<string, Stored<T>>): T[] {
+  return [...records.values()].map(({ value }) => value);
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

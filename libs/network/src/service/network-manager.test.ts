@@ -1,0 +1,234 @@
+import type { WatchAnswer } from '@berth/changes';
+import { RemoteMirror } from '@berth/changes';
+import { helloOf } from '@berth/contracts';
+import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
+import { Stack } from '@berth/contracts/scheduler';
+import { NetworkSpec } from '@berth/contracts/workload';
+import type { CallerContext, Identity } from '@berth/kernel';
+import { MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
+import { afterEach, describe, expect, it } from 'vitest';
+import { networkSettings } from '../domain/settings.ts';
+import { NetworkHandlers } from './network-handlers.ts';
+import { NetworkManager } from './network-manager.ts';
+
+const epoch = 'epoch-1';
+const ends: AbortController[] = [];
+afterEach(() => {
+  for (const end of ends.splice(0)) end.abort();
+});
+
+/** The scheduler's Watch: what the test says, as one stream per mirror. */
+class FakeScheduler {
+  #revision = 1;
+  readonly #stacks = new Map<string, Stack>();
+  readonly #listeners = new Set<() => void>();
+  connected = true;
+
+  set(id: string, networks: readonly string[], options: { removing?: boolean } = {}): void {
+    this.#revision += 1;
+    const specs = networks.map((name) => NetworkSpec.fromPartial({ name }));
+    this.#stacks.set(id, Stack.fromPartial({ id, name: id, namespace: 'default', networks: specs, ...options }));
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  remove(id: string): void {
+    this.#revision += 1;
+    this.#stacks.delete(id);
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** Cuts or mends all streams. */
+  setConnected(connected: boolean): void {
+    this.connected = connected;
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** Each change as a whole new snapshot: enough for what is tested here. */
+  async *watch(signal: AbortSignal): AsyncGenerator<WatchAnswer<SchedulerChange>> {
+    while (!signal.aborted && this.connected) {
+      const changes = [...this.#stacks.values()].map((value) => ({
+        scopes: [`stack.${value.id}`],
+        key: `stack/${value.id}`,
+        resource: { $case: 'stack' as const, value },
+      }));
+      const revision = this.#revision;
+      yield { revision: { epoch, revision }, reset: true, more: false, changes };
+      if (revision !== this.#revision || !this.connected) continue;
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          this.#listeners.delete(done);
+          resolve();
+        };
+        this.#listeners.add(done);
+        signal.addEventListener('abort', done, { once: true });
+      });
+    }
+  }
+}
+
+function setUp(options: { replicas?: number; pool?: string } = {}) {
+  const end = new AbortController();
+  ends.push(end);
+  const clock = new VirtualClock();
+  const store = new MemoryStore({ clock });
+  const scheduler = new FakeScheduler();
+  const settings = networkSettings({ pool: options.pool ?? '10.64.0.0/10', rangePrefix: 22, blockPrefix: 26 });
+  const failures: unknown[] = [];
+  const replicas = Array.from({ length: options.replicas ?? 1 }, (_, i) => {
+    const mirror = new RemoteMirror<SchedulerChange>();
+    const rng = new SeededRng(i + 1);
+    const log = new MemoryLogger();
+    const manager = new NetworkManager({ store, clock, rng, log, settings, scheduler: mirror });
+    const call = (_since: unknown, signal: AbortSignal) => scheduler.watch(signal);
+    mirror.run({ call, clock, rng, log, signal: end.signal }).catch((error) => failures.push(error));
+    manager.run(end.signal).catch((error) => failures.push(error));
+    return new NetworkHandlers({ manager, store, clock, rng, settings, clusterId: 'c1' });
+  });
+  const keys = async () => (await store.list('network/')).entries.map(({ key }) => key);
+  return { clock, store, scheduler, replicas, handlers: replicas[0]!, keys, failures, end };
+}
+
+function as(caller: Identity): CallerContext & { signal: AbortSignal } {
+  return { caller, peer: 'test', signal: new AbortController().signal };
+}
+const node = (id: string) => as({ role: 'node', id });
+const anyone = as({ role: 'service', name: 'scheduler' });
+
+/** Runs calls that wait for the virtual clock. */
+async function run<T>(clock: VirtualClock, work: Promise<T>): Promise<T> {
+  let done = false;
+  const watched = work.finally(() => {
+    done = true;
+  });
+  watched.catch(() => {});
+  await clock.advanceUntil(() => done, 30_000, 10);
+  return watched;
+}
+
+describe('network-manager', () => {
+  it('says NETWORK_NOT_READY until the stack is seen, then leases, again the same block', async () => {
+    const { clock, scheduler, handlers } = setUp();
+    const ask = (fullBlocks: string[] = []) =>
+      run(clock, handlers.leaseBlock({ stackId: 's1', network: 'default', fullBlocks }, node('a')));
+    await expect(ask()).rejects.toMatchObject({ code: 'FailedPrecondition', reason: 'NETWORK_NOT_READY' });
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const first = await ask();
+    expect(first.network?.ranges).toEqual(['10.64.0.0/22']);
+    expect(await ask()).toEqual(first);
+    const second = await ask([first.lease!.block]);
+    expect(second.lease!.block).not.toBe(first.lease!.block);
+    const listed = await handlers.listLeases({}, node('a'));
+    expect(listed.leases.map(({ block }) => block).sort()).toEqual([first.lease!.block, second.lease!.block].sort());
+    expect(listed.networks).toHaveLength(1);
+    expect((await handlers.listLeases({}, node('b'))).leases).toEqual([]);
+  });
+
+  it('never gives two of 50 nodes at 3 replicas the same block', async () => {
+    const { clock, scheduler, replicas, handlers, failures } = setUp({ replicas: 3 });
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const request = { stackId: 's1', network: 'default', fullBlocks: [] };
+    const answers = await run(
+      clock,
+      Promise.all(Array.from({ length: 50 }, (_, i) => replicas[i % 3]!.leaseBlock(request, node(`node${i}`)))),
+    );
+    expect(new Set(answers.map(({ lease }) => lease!.block)).size).toBe(50);
+    const listed = await handlers.listNetworks({}, anyone);
+    expect(listed.leases).toHaveLength(50);
+    // 16 blocks, then 32, then room for 64 more.
+    expect(listed.networks[0]!.ranges).toHaveLength(3);
+    expect(failures).toEqual([]);
+  });
+
+  it('leaves no key after cycles of declaring, leasing, releasing and removing', async () => {
+    const { clock, scheduler, replicas, keys, failures } = setUp({ replicas: 2 });
+    for (let cycle = 0; cycle < 5; cycle++) {
+      const id = `s${cycle}`;
+      scheduler.set(id, ['default', 'back']);
+      await clock.advance(1_000);
+      const held = [];
+      for (const name of ['a', 'b', 'c']) {
+        const request = { stackId: id, network: 'default', fullBlocks: [] };
+        held.push({ name, lease: (await run(clock, replicas[cycle % 2]!.leaseBlock(request, node(name)))).lease! });
+      }
+      scheduler.set(id, ['default', 'back'], { removing: true });
+      await clock.advance(1_000);
+      const request = { stackId: id, network: 'default', fullBlocks: [] };
+      await expect(run(clock, replicas[0]!.leaseBlock(request, node('d')))).rejects.toMatchObject({
+        reason: 'NETWORK_NOT_READY',
+      });
+      for (const { name, lease } of held) {
+        await replicas[0]!.releaseBlock({ networkId: lease.networkId, block: lease.block }, node('x'));
+        await replicas[0]!.releaseBlock({ networkId: lease.networkId, block: lease.block }, node(name));
+        await replicas[1]!.releaseBlock({ networkId: lease.networkId, block: lease.block }, node(name));
+      }
+      scheduler.remove(id);
+      await clock.advance(1_000);
+      expect(await keys()).toEqual([]);
+    }
+    expect(failures).toEqual([]);
+  });
+
+  it('deletes nothing while the mirror of the scheduler is not synced', async () => {
+    const { clock, scheduler, handlers, failures } = setUp();
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    scheduler.setConnected(false);
+    scheduler.remove('s1');
+    await clock.advance(10_000);
+    const before = await handlers.listNetworks({}, anyone);
+    expect(before.networks.map(({ deleting }) => deleting)).toEqual([false]);
+    scheduler.setConnected(true);
+    await clock.advance(10_000);
+    expect((await handlers.listNetworks({}, anyone)).networks).toEqual([]);
+    expect(failures).toEqual([]);
+  });
+
+  it('goes on by itself when the store was away', async () => {
+    const { clock, store, scheduler, handlers, failures } = setUp();
+    await clock.advance(100);
+    store.setAvailable(false);
+    scheduler.set('s1', ['default']);
+    await clock.advance(3_000);
+    store.setAvailable(true);
+    await clock.advance(3_000);
+    expect((await handlers.listNetworks({}, anyone)).networks).toHaveLength(1);
+    expect(failures).toEqual([]);
+  });
+
+  it('says when the pool is used up, with the remedy', async () => {
+    const { clock, scheduler, handlers } = setUp({ pool: '10.64.0.0/21' });
+    scheduler.set('s1', ['a', 'b', 'c']);
+    await clock.advance(1_000);
+    expect((await handlers.listNetworks({}, anyone)).networks).toHaveLength(2);
+    const check = { namespace: 'default', stack: 's2', networks: [NetworkSpec.fromPartial({ name: 'd' })] };
+    await expect(handlers.checkStack(check, anyone)).rejects.toMatchObject({
+      code: 'Exhausted',
+      message: expect.stringContaining('remove stacks'),
+    });
+    for (let i = 0; i < 16; i++) {
+      await run(clock, handlers.leaseBlock({ stackId: 's1', network: 'a', fullBlocks: [] }, node(`n${i}`)));
+    }
+    await expect(
+      run(clock, handlers.leaseBlock({ stackId: 's1', network: 'a', fullBlocks: [] }, node('n16'))),
+    ).rejects.toMatchObject({ code: 'Exhausted', reason: 'POOL_EXHAUSTED' });
+  });
+
+  it('serves its resources by Watch and Changes, to its own cluster', async () => {
+    const { clock, scheduler, handlers, end } = setUp();
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const call = { ...anyone, signal: end.signal };
+    const watching = handlers.watch({ hello: helloOf('c1', 'test'), since: undefined, scopes: [] }, call);
+    const first = await watching.next();
+    expect(first.value).toMatchObject({ reset: true, changes: [{ resource: { $case: 'network' } }] });
+    const id = (await handlers.listNetworks({}, anyone)).networks[0]!.id;
+    await run(clock, handlers.leaseBlock({ stackId: 's1', network: 'default', fullBlocks: [] }, node('a')));
+    const changes = await handlers.changes({ scope: `network.${id}`, since: first.value!.revision }, anyone);
+    expect(changes).toMatchObject({ reset: false, changes: [{ resource: { $case: 'lease' } }] });
+    expect(changes.head?.revision).toBe(changes.revision?.revision);
+    const foreign = handlers.watch({ hello: helloOf('c2', 'test'), since: undefined, scopes: [] }, anyone);
+    await expect(foreign.next()).rejects.toMatchObject({ reason: 'WRONG_CLUSTER' });
+  });
+});
