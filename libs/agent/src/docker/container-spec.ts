@@ -1,6 +1,7 @@
-import type { Healthcheck, Mount, PortSpec, Protocol } from '@berth/contracts/workload';
-import { MountType, NetworkMode, Protocol as Protocols } from '@berth/contracts/workload';
+import type { Healthcheck, Mount, PortSpec } from '@berth/contracts/workload';
+import { MountType, NetworkMode } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
+import { protocolName } from '@berth/workload';
 import type { ContainerCreateOptions, HealthConfig, MountSettings } from 'dockerode';
 import type { RunPlan } from '../domain/run-plan.ts';
 import type { NetworkJoin } from '../domain/task-network.ts';
@@ -10,18 +11,6 @@ const nanosPerMilli = 1_000_000;
 const defaultGraceMs = 10_000;
 
 export type CreateOptions = ContainerCreateOptions & { readonly name: string };
-
-/** Engine's name of a protocol. */
-export function protocolName(protocol: Protocol): 'tcp' | 'udp' | 'sctp' {
-  switch (protocol) {
-    case Protocols.PROTOCOL_UDP:
-      return 'udp';
-    case Protocols.PROTOCOL_SCTP:
-      return 'sctp';
-    default:
-      return 'tcp';
-  }
-}
 
 /** What the engine (API 1.41 and later) is asked to create. The first network is part of it; `laterJoins` are connected
  *  afterwards, before the start. */

@@ -6,7 +6,7 @@ import Docker from 'dockerode';
 import type { NetworkJoin } from '../domain/task-network.ts';
 import type { CreateOptions } from './container-spec.ts';
 import { endpointSettings } from './container-spec.ts';
-import { engineMessage, refused, statusOf, translate } from './docker-errors.ts';
+import { engineMessage, isConnectionLoss, refused, statusOf, translate } from './docker-errors.ts';
 
 /** One event of the engine, as far as it is read. */
 export interface EngineEvent {
@@ -46,6 +46,7 @@ export class DockerCalls {
       }
     } catch (error) {
       if (error instanceof BerthError) throw error;
+      if (isConnectionLoss(error)) throw translate(error, `pull ${image}`);
       throw refused(
         'IMAGE_MISSING',
         `image ${image} is not on this node and could not be pulled (${engineMessage(error)}). Remedy: load it on ` +
@@ -111,10 +112,10 @@ export class DockerCalls {
     }
   }
 
-  async stop(id: string, graceSeconds: number, signal: string): Promise<void> {
+  /** With the signal and the timeout that the container was created with. */
+  async stop(id: string): Promise<void> {
     try {
-      // Engines before API 1.42 ignore `signal`; the container was created with the same one.
-      await this.docker.getContainer(id).stop({ t: graceSeconds, ...(signal === '' ? {} : { signal }) });
+      await this.docker.getContainer(id).stop();
     } catch (error) {
       const status = statusOf(error);
       if (status !== 304 && status !== 404) throw translate(error, 'stop');

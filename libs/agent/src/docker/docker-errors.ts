@@ -38,3 +38,15 @@ export function translate(error: unknown, doing: string): BerthError {
 export function refused(reason: string, message: string, cause: unknown): BerthError {
   return new BerthError('FailedPrecondition', message, { reason, cause });
 }
+
+/** Conflict: something else still uses it. */
+export function inUse(reason: string, message: string, cause: unknown): BerthError {
+  return new BerthError('Conflict', message, { reason, cause });
+}
+
+/** The engine is gone, or its connection was cut. */
+export function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof BerthError) return error.code === 'Unavailable';
+  const code = (error as EngineError | undefined)?.code;
+  return code !== undefined && /^(ECONN|ENOENT|EPIPE|ERR_STREAM_PREMATURE_CLOSE)/u.test(code);
+}

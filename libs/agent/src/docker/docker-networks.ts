@@ -1,10 +1,9 @@
-import { BerthError } from '@berth/kernel';
 import type { NetworkInspectInfo } from 'dockerode';
 import { label } from '../domain/labels.ts';
 import type { EngineNetwork, EngineNetworkSpec } from '../domain/task-network.ts';
 import type { EngineNetworks } from '../service/task-network.ts';
 import type { DockerCalls } from './docker-calls.ts';
-import { engineMessage, statusOf, translate } from './docker-errors.ts';
+import { engineMessage, inUse, statusOf, translate } from './docker-errors.ts';
 
 const bridgeNameOption = 'com.docker.network.bridge.name';
 
@@ -46,11 +45,10 @@ export class DockerNetworks implements EngineNetworks {
       await this.#calls.docker.getNetwork(name).remove();
     } catch (error) {
       if (statusOf(error) === 404) return;
-      const inUse = statusOf(error) === 403 && engineMessage(error).includes('active endpoints');
-      if (!inUse) throw translate(error, `remove network ${name}`);
-      throw new BerthError('Conflict', `network ${name} is in use: ${engineMessage(error)}`, {
-        reason: 'NETWORK_IN_USE',
-      });
+      if (statusOf(error) === 403 && engineMessage(error).includes('active endpoints')) {
+        throw inUse('NETWORK_IN_USE', `network ${name} is in use: ${engineMessage(error)}`, error);
+      }
+      throw translate(error, `remove network ${name}`);
     }
   }
 }

@@ -1,5 +1,4 @@
 import type { Readable } from 'node:stream';
-import { PassThrough } from 'node:stream';
 import type {
   ContainerRuntime,
   ContainerState,
@@ -17,6 +16,7 @@ import { createOptions, laterJoins } from './container-spec.ts';
 import { containerState } from './container-state.ts';
 import type { DockerCalls, EngineEvent } from './docker-calls.ts';
 import { call } from './docker-calls.ts';
+import { isConnectionLoss } from './docker-errors.ts';
 import { openExec } from './docker-exec.ts';
 import { LogFrames } from './log-frames.ts';
 
@@ -71,8 +71,8 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
     return state;
   }
 
-  async stop(id: string, options: { readonly graceMs: number; readonly signal: string }): Promise<void> {
-    await this.#calls.stop(id, Math.ceil(options.graceMs / 1000), options.signal);
+  stop(id: string): Promise<void> {
+    return this.#calls.stop(id);
   }
 
   remove(id: string): Promise<void> {
@@ -203,12 +203,6 @@ function hintOf(line: string): RuntimeHint | undefined {
   const relevant = interesting.has(event.Action) || event.Action.startsWith('health_status');
   if (event.Type !== 'container' || !relevant) return undefined;
   return { kind: 'container', id: event.Actor.ID, labels: event.Actor.Attributes ?? {} };
-}
-
-function isConnectionLoss(error: unknown): boolean {
-  if (error instanceof BerthError) return error.code === 'Unavailable';
-  const code = (error as { code?: string } | undefined)?.code;
-  return code !== undefined && /^(ECONN|EPIPE|ERR_STREAM_PREMATURE_CLOSE)/u.test(code);
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

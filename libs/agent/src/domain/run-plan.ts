@@ -2,6 +2,7 @@ import type { Assignment } from '@berth/contracts/scheduler';
 import type { ContainerSpec, ExposedPort, PortSpec, Resources, VolumeSpec } from '@berth/contracts/workload';
 import { NetworkMode } from '@berth/contracts/workload';
 import { assert } from '@berth/kernel';
+import { containerName, taskName, volumeName } from '@berth/workload';
 import { label } from './labels.ts';
 import type { PreparedNetworks, TaskNetworkRequest } from './task-network.ts';
 
@@ -37,17 +38,6 @@ export interface NodeIdentity {
   readonly clusterId: string;
   readonly nodeId: string;
   readonly hostname: string;
-}
-
-/** `<service>.<slot>`, or `<service>.<host name>` of a global service: the task's name in DNS and in its own eyes. */
-export function taskName(assignment: Assignment, node: Pick<NodeIdentity, 'hostname'>): string {
-  const task = taskOfAssignment(assignment);
-  return `${task.service}.${task.slot > 0 ? task.slot : node.hostname}`.toLowerCase();
-}
-
-/** Name of a volume in the engine. */
-export function volumeName(stack: string, volume: VolumeSpec): string {
-  return volume.externalName === '' ? `${stack}_${volume.name}` : volume.externalName;
 }
 
 export function taskOfAssignment(assignment: Assignment) {
@@ -93,8 +83,8 @@ export function planRun(
   return {
     taskId: task.id,
     run,
-    name: `berth-${task.id}-${run}`,
-    hostname: container.hostname !== '' || !ownNamespace ? container.hostname : taskName(assignment, node),
+    name: containerName(task.id, run),
+    hostname: container.hostname !== '' || !ownNamespace ? container.hostname : taskName(task, node.hostname),
     labels: {
       ...container.labels,
       [label.cluster]: node.clusterId,

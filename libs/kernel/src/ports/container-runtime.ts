@@ -100,8 +100,9 @@ export interface ContainerRuntime<Plan> {
   prepare(plan: Plan, signal: AbortSignal): Promise<void>;
   /** Creates (if absent) and starts the run's container. */
   start(plan: Plan, signal: AbortSignal): Promise<ContainerState>;
-  /** Stop signal, up to `graceMs`, then SIGKILL. An absent or stopped container is no error. */
-  stop(id: string, options: { readonly graceMs: number; readonly signal: string }): Promise<void>;
+  /** Stop signal, up to the grace period, then SIGKILL: both as the container was made with. Resolves when it has stopped;
+   *  an absent or stopped container is no error. */
+  stop(id: string): Promise<void>;
   /** Removes a container with its anonymous volumes. An absent one is no error. */
   remove(id: string): Promise<void>;
   /** Sends a signal to a running container's first process. */
