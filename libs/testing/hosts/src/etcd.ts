@@ -74,6 +74,8 @@ function etcdArgv(place: Place, ports: EtcdPorts, { tls, args = [] }: EtcdOption
     ...['--listen-metrics-urls', `http://${place.address}:${ports.metrics}`],
     // Clients ping every second to notice a silent peer; etcd cuts off who pings more often than this.
     ...['--grpc-keepalive-min-time', '500ms', '--grpc-keepalive-interval', '1s', '--grpc-keepalive-timeout', '2s'],
+    // A mirror's revision advances by these.
+    ...['--experimental-watch-progress-notify-interval', '1s'],
     ...(tls ? ['--cert-file', tls.certFile, '--key-file', tls.keyFile] : []),
     ...(tls?.clientCaFile ? ['--client-cert-auth', '--trusted-ca-file', tls.clientCaFile] : []),
     ...args,
