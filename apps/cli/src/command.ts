@@ -1,0 +1,51 @@
+import type { Command } from 'commander';
+import { CliError, exitCode } from './exit-code.ts';
+import type { Session } from './session.ts';
+import { openSession } from './session.ts';
+import type { Terminal } from './terminal/output.ts';
+import { createTerminal } from './terminal/output.ts';
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  readonly context?: string;
+  readonly output: 'table' | 'json';
+}
+
+/** The global options as given before or after the command's name. */
+export function globals(command: Command): GlobalOptions {
+  return command.optsWithGlobals<GlobalOptions>();
+}
+
+export function terminalOf(command: Command): Terminal {
+  return createTerminal(globals(command).output);
+}
+
+/** Runs a command on the chosen cluster; the connection is closed in any case. */
+export async function withSession<T>(
+  command: Command,
+  run: (session: Session, terminal: Terminal) => Promise<T>,
+): Promise<T> {
+  const session = await openSession(globals(command).context);
+  try {
+    return await run(session, terminalOf(command));
+  } finally {
+    session.close();
+  }
+}
+
+/** A signal that Ctrl-C and SIGTERM abort, for commands that follow something. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());
+  return controller.signal;
+}
+
+/** `30s`, `5m`, `1h`, `500ms` as milliseconds. */
+export function durationMs(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/u.exec(text);
+  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ''];
+  if (!match || unit === undefined) {
+    throw new CliError(exitCode.badInput, `${JSON.stringify(text)} is no duration`, 'write it like 30s, 5m or 1h');
+  }
+  return Number(match[1]) * unit;
+}

@@ -1,0 +1,38 @@
+import type { Command } from 'commander';
+import { globals, terminalOf } from '../command.ts';
+import { Contexts } from '../context.ts';
+import { table } from '../terminal/table.ts';
+
+export function addContextCommands(program: Command): void {
+  const context = program.command('context').description('clusters that you can speak to');
+  context
+    .command('ls')
+    .description('list contexts')
+    .action((_options: object, command: Command) => {
+      const contexts = new Contexts();
+      const current = globals(command).context ?? contexts.current();
+      const rows = contexts.list().map((name) => ({ ...contexts.read(name), current: name === current }));
+      terminalOf(command).result(rows, (list) =>
+        table(
+          ['', 'CONTEXT', 'CLUSTER', 'REGISTRIES'],
+          list.map((row) => [row.current ? '*' : '', row.name, row.clusterId, row.registries.join(', ')]),
+        ),
+      );
+    });
+  context
+    .command('use')
+    .description('choose a context')
+    .argument('<name>')
+    .action((name: string, _options: object, command: Command) => {
+      new Contexts().use(name);
+      terminalOf(command).result({ context: name }, () => `context ${name}`);
+    });
+  context
+    .command('rm')
+    .description('forget a context with its certificate')
+    .argument('<name>')
+    .action((name: string, _options: object, command: Command) => {
+      new Contexts().remove(name);
+      terminalOf(command).result({ removed: name }, () => `context ${name} removed`);
+    });
+}

@@ -1,0 +1,89 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { CliError, exitCode } from './exit-code.ts';
+
+/** A cluster that the user can speak to, and as whom. */
+export interface Context {
+  readonly name: string;
+  readonly clusterId: string;
+  /** Addresses of registries; the member list gives the rest. */
+  readonly registries: readonly string[];
+}
+
+export interface Credentials {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+}
+
+/** Contexts on disk: a folder each, `context.json`, `cert.pem`, `key.pem` (0600), `ca.pem`. */
+export class Contexts {
+  readonly #folder: string;
+
+  /** Default folder: $BERTH_CONFIG_DIR, else $XDG_CONFIG_HOME/berth, else ~/.config/berth. */
+  constructor(env: Readonly<Record<string, string | undefined>> = process.env) {
+    this.#folder = env['BERTH_CONFIG_DIR'] ?? join(env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config'), 'berth');
+  }
+
+  list(): string[] {
+    const folder = join(this.#folder, 'contexts');
+    return existsSync(folder) ? readdirSync(folder).sort() : [];
+  }
+
+  /** The chosen context's name; undefined if none was ever made. */
+  current(): string | undefined {
+    const file = join(this.#folder, 'current');
+    return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
+  }
+
+  use(name: string): void {
+    this.read(name);
+    writeFileSync(join(this.#folder, 'current'), `${name}\n`);
+  }
+
+  read(name: string): Context {
+    const file = join(this.#folderOf(name), 'context.json');
+    if (!existsSync(file)) {
+      const known = this.list();
+      throw new CliError(
+        exitCode.badInput,
+        `there is no context ${JSON.stringify(name)}`,
+        known.length > 0
+          ? `choose one of: ${known.join(', ')}`
+          : 'make one with `berth cluster init` on the first host of a cluster',
+      );
+    }
+    return { ...(JSON.parse(readFileSync(file, 'utf8')) as Omit<Context, 'name'>), name };
+  }
+
+  credentials(name: string): Credentials {
+    const read = (file: string): string => readFileSync(join(this.#folderOf(name), file), 'utf8');
+    return { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem') };
+  }
+
+  /** Writes a context and makes it the current one. */
+  write(context: Context, credentials: Credentials): void {
+    const folder = this.#folderOf(context.name);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { name: _, ...stored } = context;
+    writeFileSync(join(folder, 'context.json'), `${JSON.stringify(stored, undefined, 2)}\n`);
+    writeFileSync(join(folder, 'cert.pem'), credentials.cert);
+    writeFileSync(join(folder, 'ca.pem'), credentials.ca);
+    writeFileSync(join(folder, 'key.pem'), credentials.key, { mode: 0o600 });
+    writeFileSync(join(this.#folder, 'current'), `${context.name}\n`);
+  }
+
+  remove(name: string): void {
+    this.read(name);
+    rmSync(this.#folderOf(name), { recursive: true });
+    if (this.current() === name) rmSync(join(this.#folder, 'current'));
+  }
+
+  #folderOf(name: string): string {
+    if (!/^[a-z0-9][a-z0-9._-]{0,62}$/u.test(name)) {
+      throw new CliError(exitCode.badInput, `${JSON.stringify(name)} is no context name`, 'use letters, digits, . _ -');
+    }
+    return join(this.#folder, 'contexts', name);
+  }
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+import { Command, CommanderError, Option } from 'commander';
+import { globals, terminalOf, withSession } from './command.ts';
+import { addCertificateCommands } from './commands/certificate.ts';
+import { addClusterCommands } from './commands/cluster.ts';
+import { addContextCommands } from './commands/context.ts';
+import { addExecCommand } from './commands/exec.ts';
+import { addListCommands } from './commands/list.ts';
+import { addStackCommands } from './commands/stack.ts';
+import { addTaskCommands } from './commands/tasks.ts';
+import { Contexts } from './context.ts';
+import { CliError, exitCode, exitCodeOf } from './exit-code.ts';
+import { softwareVersion } from './version.ts';
+
+function buildProgram(): Command {
+  const program = new Command('berth')
+    .description('Runs containers on a cluster of Docker hosts, from the Compose files you already have.')
+    .option('-c, --context <name>', 'cluster to speak to (default: $BERTH_CONTEXT, else the current one)')
+    .addOption(new Option('-o, --output <format>', 'how results are shown').choices(['table', 'json']).default('table'))
+    .enablePositionalOptions(false)
+    .exitOverride()
+    .showHelpAfterError('(see --help)');
+  addStackCommands(program);
+  addListCommands(program);
+  addTaskCommands(program);
+  addExecCommand(program);
+  addClusterCommands(program);
+  addCertificateCommands(program);
+  addContextCommands(program);
+  program
+    .command('version')
+    .description("show the versions of this program and of the cluster's members")
+    .action(version);
+  return program;
+}
+
+async function version(_options: object, command: Command): Promise<void> {
+  const chosen = globals(command).context ?? new Contexts().current();
+  if (chosen === undefined) {
+    terminalOf(command).result({ client: softwareVersion }, (value) => `berth ${value.client}`);
+    return;
+  }
+  await withSession(command, async ({ members }, terminal) => {
+    const versions = members.map(({ identity, version: of }) => ({ identity, version: of }));
+    terminal.result({ client: softwareVersion, members: versions }, (value) =>
+      [`berth ${value.client}`, ...value.members.map((member) => `  ${member.identity} ${member.version}`)].join('\n'),
+    );
+  });
+}
+
+/** Shows an error as the user should see it; a bug of ours with its stack. */
+function report(error: unknown): void {
+  const asJson = process.argv.includes('json') && process.argv.some((arg) => /^(-o|--output)/u.test(arg));
+  const code = exitCodeOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const remedy = error instanceof CliError ? error.remedy : undefined;
+  if (asJson) {
+    process.stderr.write(`${JSON.stringify({ error: message, remedy, exitCode: code })}\n`);
+    return;
+  }
+  process.stderr.write(
+    `${code === exitCode.internal && error instanceof Error ? (error.stack ?? message) : message}\n`,
+  );
+  if (remedy !== undefined) process.stderr.write(`  remedy: ${remedy}\n`);
+}
+
+async function main(): Promise<void> {
+  try {
+    await buildProgram().parseAsync(process.argv);
+  } catch (error) {
+    // Commander has shown its own message; help and version end well.
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? exitCode.converged : exitCode.badInput;
+      return;
+    }
+    report(error);
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+// A reader that ends early (`berth ps | head -1`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(exitCode.converged);
+  throw error;
+});
+await main();

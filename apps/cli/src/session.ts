@@ -1,0 +1,75 @@
+import { rpc } from '@berth/contracts';
+import type { Member } from '@berth/contracts/registry';
+import type { Logger } from '@berth/kernel';
+import { SystemClock, SystemRng, silentLogger } from '@berth/process';
+import type { ClosableDialer } from '@berth/rpc';
+import { createDialer, memoryTls } from '@berth/rpc';
+import type { Context, Credentials } from './context.ts';
+import { Contexts } from './context.ts';
+import { CliError, exitCode } from './exit-code.ts';
+
+type ClientOf<S> = S extends { readonly types?: { readonly client: infer Client } } ? Client : never;
+
+/** An open connection to a cluster, as the context's identity. */
+export interface Session {
+  readonly context: Context;
+  readonly credentials: Credentials;
+  readonly members: readonly Member[];
+  readonly control: ClientOf<typeof rpc.control>;
+  readonly catalog: ClientOf<typeof rpc.catalog>;
+  readonly certificate: ClientOf<typeof rpc.certificate>;
+  close(): void;
+}
+
+const logger: Logger = silentLogger;
+
+/** A dialer with a certificate, or, without one, for Unix sockets only. */
+export function dialerFor(credentials: Credentials | undefined): ClosableDialer {
+  return createDialer({
+    clock: new SystemClock(),
+    rng: new SystemRng(),
+    logger,
+    ...(credentials ? { tls: memoryTls(credentials) } : {}),
+  });
+}
+
+/** Opens the chosen context (`--context`, else $BERTH_CONTEXT, else the current one): asks a registry who is there. */
+export async function openSession(chosen: string | undefined): Promise<Session> {
+  const contexts = new Contexts();
+  const name = chosen ?? process.env['BERTH_CONTEXT'] ?? contexts.current();
+  if (name === undefined) {
+    throw new CliError(
+      exitCode.badInput,
+      'there is no context: I do not know which cluster to speak to',
+      'run `berth cluster init` on the first host of a cluster',
+    );
+  }
+  const context = contexts.read(name);
+  const credentials = contexts.credentials(name);
+  const dialer = dialerFor(credentials);
+  const service = (serviceName: string, addresses: () => readonly string[]) => ({
+    identity: { role: 'service' as const, name: serviceName },
+    addresses,
+  });
+  const registry = service('registry', () => context.registries);
+  const catalog = dialer.client(rpc.catalog, registry);
+  const { members } = await catalog.listMembers({});
+  const schedulers = addressesOf(members, 'scheduler');
+  return {
+    context,
+    credentials,
+    members,
+    catalog,
+    control: dialer.client(
+      rpc.control,
+      service('scheduler', () => schedulers),
+    ),
+    certificate: dialer.client(rpc.certificate, registry),
+    close: () => dialer.close(),
+  };
+}
+
+/** Addresses of a control-plane service's instances. */
+export function addressesOf(members: readonly Member[], serviceName: string): string[] {
+  return members.filter((member) => member.identity === `service:${serviceName}`).map((member) => member.address);
+}
