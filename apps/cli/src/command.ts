@@ -1,19 +1,32 @@
 import type { Command } from 'commander';
+import { Option } from 'commander';
 import { CliError, exitCode } from './exit-code.ts';
 import type { Session } from './session.ts';
 import { openSession } from './session.ts';
-import type { Terminal } from './terminal/output.ts';
+import type { OutputFormat, Terminal } from './terminal/output.ts';
 import { createTerminal } from './terminal/output.ts';
 
-/** Options that every command takes. */
+/** Options that every command takes, before or after its name. */
 export interface GlobalOptions {
   readonly context?: string;
-  readonly output: 'table' | 'json';
+  readonly output: OutputFormat;
 }
 
-/** The global options as given before or after the command's name. */
+/** Adds the global options to a command and all below it, so that they may stand anywhere. */
+export function addGlobalOptions(command: Command): void {
+  command
+    .option('-c, --context <name>', 'cluster to speak to (default: $BERTH_CONTEXT, else the current one)')
+    .addOption(
+      new Option('-o, --output <format>', 'how results are shown (default: table)').choices(['table', 'json']),
+    );
+  for (const below of command.commands) addGlobalOptions(below);
+}
+
+/** The global options: what stands nearest to the command counts. */
 export function globals(command: Command): GlobalOptions {
-  return command.optsWithGlobals<GlobalOptions>();
+  let given: Partial<GlobalOptions> = {};
+  for (let at: Command | null = command; at; at = at.parent) given = { ...at.opts<Partial<GlobalOptions>>(), ...given };
+  return { output: given.output ?? 'table', ...(given.context === undefined ? {} : { context: given.context }) };
 }
 
 export function terminalOf(command: Command): Terminal {

@@ -84,8 +84,12 @@ function readSource(path: string): SourceFile {
     // `-` is standard input, as everywhere.
     return { path, text: readFileSync(path === '-' ? 0 : path, 'utf8') };
   } catch (cause) {
-    throw new CliError(exitCode.badInput, `cannot read ${path}: ${(cause as Error).message}`, 'check the path', {
-      cause,
-    });
+    throw unreadable(path, cause);
   }
+}
+
+function unreadable(path: string, cause: unknown): CliError {
+  return new CliError(exitCode.badInput, `cannot read ${path}: ${(cause as Error).message}`, 'check the path', {
+    cause,
+  });
 }

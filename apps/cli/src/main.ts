@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { Command, CommanderError, Option } from 'commander';
-import { globals, terminalOf, withSession } from './command.ts';
+import { Command, CommanderError } from 'commander';
+import { addGlobalOptions, globals, terminalOf, withSession } from './command.ts';
 import { addCertificateCommands } from './commands/certificate.ts';
 import { addClusterCommands } from './commands/cluster.ts';
 import { addContextCommands } from './commands/context.ts';
@@ -15,9 +15,7 @@ import { softwareVersion } from './version.ts';
 function buildProgram(): Command {
   const program = new Command('berth')
     .description('Runs containers on a cluster of Docker hosts, from the Compose files you already have.')
-    .option('-c, --context <name>', 'cluster to speak to (default: $BERTH_CONTEXT, else the current one)')
-    .addOption(new Option('-o, --output <format>', 'how results are shown').choices(['table', 'json']).default('table'))
-    .enablePositionalOptions(false)
+    .enablePositionalOptions()
     .exitOverride()
     .showHelpAfterError('(see --help)');
   addStackCommands(program);
@@ -31,6 +29,7 @@ function buildProgram(): Command {
     .command('version')
     .description("show the versions of this program and of the cluster's members")
     .action(version);
+  addGlobalOptions(program);
   return program;
 }
 

@@ -4,7 +4,7 @@ import type { StackSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import type { Command } from 'commander';
-import { durationMs, interruptSignal, withSession } from '../command.ts';
+import { durationMs, interruptSignal, terminalOf, withSession } from '../command.ts';
 import type { ComposeOptions } from '../compose-files.ts';
 import { addComposeOptions, loadSpec } from '../compose-files.ts';
 import { CliError, exitCode } from '../exit-code.ts';
@@ -42,15 +42,17 @@ export function addStackCommands(program: Command): void {
       '\nExamples:\n  berth up\n  berth up -f compose.yaml -f compose.prod.yaml --timeout 2m\n\nExit codes: 0 converged, 2 bad file, 3 not converged in time, 4 unreachable, 5 denied, 6 conflict',
     )
     .action(async (options: UpOptions, command: Command) => {
-      await withSession(command, (session, terminal) => up(session, terminal, loadSpec(options, terminal), options));
+      const spec = loadSpec(options, terminalOf(command));
+      await withSession(command, (session, terminal) => up(session, terminal, spec, options));
     });
 
   addComposeOptions(program.command('plan'))
     .description('show what `up` would change, and change nothing')
     .addHelpText('after', '\nExamples:\n  berth plan -f compose.yaml')
     .action(async (options: ComposeOptions, command: Command) => {
+      const spec = loadSpec(options, terminalOf(command));
       await withSession(command, async ({ control }, terminal) => {
-        const plan = await control.planStack({ spec: loadSpec(options, terminal) });
+        const plan = await control.planStack({ spec });
         terminal.result(plan, (value) => planText(value, terminal));
       });
     });
@@ -70,10 +72,8 @@ export function addStackCommands(program: Command): void {
     .option('-d, --detach', 'do not wait', false)
     .addHelpText('after', '\nExamples:\n  berth down guestbook\n  berth down guestbook --volumes')
     .action(async (stack: string | undefined, options: DownOptions, command: Command) => {
-      await withSession(command, async (session, terminal) => {
-        const name = stack ?? options.projectName ?? loadSpec(options, terminal).name;
-        await down(session, terminal, name, options);
-      });
+      const name = stack ?? options.projectName ?? loadSpec(options, terminalOf(command)).name;
+      await withSession(command, (session, terminal) => down(session, terminal, name, options));
     });
 }
 
