@@ -12,6 +12,8 @@ export interface EtcdClientOptions {
   /** `https://host:port`; `http://` only in tests. */
   readonly endpoints: readonly string[];
   readonly tls?: EtcdTls;
+  /** DNS name that etcd's certificate must carry, whatever the endpoint's address. Default: the endpoint's host. */
+  readonly serverName?: string;
   /** Deadline of every call that is no stream. Default 5,000. */
   readonly callTimeoutMs?: number;
 }
@@ -41,6 +43,7 @@ export function createClient(options: EtcdClientOptions): Etcd3 {
         }
       : {}),
     grpcOptions: {
+      ...(options.serverName === undefined ? {} : { 'grpc.ssl_target_name_override': options.serverName }),
       'grpc.keepalive_time_ms': 1_000,
       'grpc.keepalive_timeout_ms': 1_500,
       // etcd counts pings of a connection without calls as abuse.

@@ -39,7 +39,7 @@ export async function* mirror(
       if (isBerthError(error, 'Conflict', 'COMPACTED')) {
         source.logger.warn({ prefix, held }, 'mirror: history is gone, reading all again');
         held = undefined;
-      } else if (isBerthError(error, 'Unavailable')) {
+      } else if (isBerthError(error, 'Unavailable') || isBeingRestored(error, held)) {
         failures += 1;
         const level = failures === 1 ? 'warn' : 'debug';
         source.logger[level]({ prefix, held, err: error }, 'mirror: no connection to the store, trying again');
@@ -48,6 +48,11 @@ export async function* mirror(
       } else throw error;
     }
   }
+}
+
+/** A store that had an epoch gets one again. */
+function isBeingRestored(error: unknown, held: Revision | undefined): boolean {
+  return held !== undefined && isBerthError(error, 'FailedPrecondition', 'NOT_BOOTSTRAPPED');
 }
 
 async function* session(
