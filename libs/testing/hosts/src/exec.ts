@@ -43,9 +43,12 @@ export function execute(argv: readonly string[], options: ExecOptions = {}): Pro
   });
 }
 
-/** Runs a program and returns its standard output; rejects with its standard error when it fails. */
-export async function run(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
+/**
+ * Runs a program and returns its standard output; rejects with its standard error when it fails, and calls it by what
+ * was asked for where the command line has more to it.
+ */
+export async function run(argv: readonly string[], options: ExecOptions = {}, asked = argv): Promise<string> {
   const { code, stdout, stderr } = await execute(argv, options);
-  if (code !== 0) throw new Error(`${argv.join(' ')} exited with ${code}: ${(stderr || stdout).trim()}`);
+  if (code !== 0) throw new Error(`${asked.join(' ')} exited with ${code}: ${(stderr || stdout).trim()}`);
   return stdout;
 }

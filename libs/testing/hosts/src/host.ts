@@ -108,20 +108,26 @@ export class Host {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  /** Runs a program of the machine as a process of the host, to its end. Rejects when it fails. */
+  /**
+   * Runs a program of the machine as a process of the host, to its end. Rejects when it fails. DOCKER_HOST is the
+   * host's engine unless `env` says otherwise.
+   */
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
-    return run(this.#enter(argv), options);
+    return run(this.#enter(argv), this.#withEngine(options), argv);
   }
 
   /** The same, whatever the exit code. */
   async tryExec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return execute(this.#enter(argv), options);
+    return execute(this.#enter(argv), this.#withEngine(options));
   }
 
   /** Starts a program as a process of the host; it dies with the returned child (SIGKILL reaches it). */
   spawn(argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
     const [program, ...args] = this.#enter(argv);
-    return spawn(program ?? '', args, options);
+    return spawn(program ?? '', args, {
+      ...options,
+      env: { ...process.env, ...this.#withEngine({}).env, ...options.env },
+    });
   }
 
   /** Runs the Docker client against the host's engine and returns its output. */
@@ -195,6 +201,11 @@ export class Host {
     }
   }
 
+  /** A docker client in the host finds the host's engine, not the machine's. */
+  #withEngine(options: ExecOptions): ExecOptions {
+    return { ...options, env: { DOCKER_HOST: this.dockerHost, ...options.env } };
+  }
+
   #enter(argv: readonly string[]): string[] {
     const pid = this.initPid;
     if (pid === undefined) throw new Error(`host ${this.name} is off`);
@@ -203,7 +214,7 @@ export class Host {
       ...['env', `BERTH_GROUPS=${createGroups(this.#group).join(' ')}`, 'sh', '-c', joinGroups, 'sh'],
       // Without --wdns, entering the mount namespace changes the working directory to /.
       ...['nsenter', `--target=${pid}`, '-m', '-u', '-i', '-n', '-p', `--wdns=${process.cwd()}`, '--'],
-      ...['setpriv', '--pdeathsig', 'SIGKILL', '--', 'env', '--unset=BERTH_GROUPS', `DOCKER_HOST=${this.dockerHost}`],
+      ...['setpriv', '--pdeathsig', 'SIGKILL', '--', 'env', '--unset=BERTH_GROUPS', '--'],
       ...argv,
     ];
   }
