@@ -52,6 +52,7 @@ const child = spawn(join(bin, 'node'), [join(root, script), ...args], {
   env: { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}`, NX_DAEMON: 'false' },
   stdio: 'inherit',
 });
-// The terminal's Ctrl-C reaches the child by itself; the child decides when it is done.
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+// Ctrl-C reaches the child too, from the terminal; the child decides when it is done.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => child.kill('SIGTERM'));
 child.on('exit', (code, signal) => process.exit(code ?? (signal === null ? 1 : 128)));
