@@ -6,6 +6,7 @@ import type { DockerCalls } from './docker-calls.ts';
 import { engineMessage, inUse, statusOf, translate } from './docker-errors.ts';
 
 const bridgeNameOption = 'com.docker.network.bridge.name';
+const hostBindingOption = 'com.docker.network.bridge.host_binding_ipv4';
 
 /** The engine's bridge networks that carry the cluster's label. */
 export class DockerNetworks implements EngineNetworks {
@@ -31,12 +32,28 @@ export class DockerNetworks implements EngineNetworks {
         Driver: 'bridge',
         Internal: spec.internal,
         IPAM: { Driver: 'default', Config: [{ Subnet: spec.subnet, Gateway: spec.gateway }] },
-        Options: { ...spec.options, [bridgeNameOption]: spec.bridge },
+        Options: { ...(await this.#hostBinding()), ...spec.options, [bridgeNameOption]: spec.bridge },
         Labels: { ...spec.labels, [label.cluster]: this.#clusterId },
       });
     } catch (error) {
       if (statusOf(error) === 409) return;
       throw translate(error, `create network ${spec.name}`);
+    }
+  }
+
+  /**
+   * The engine's `--ip`, the address of ports published without one, holds for its default network alone; ours follow
+   * it, so that an engine kept to 127.0.0.1 is so for tasks too.
+   */
+  async #hostBinding(): Promise<Record<string, string>> {
+    try {
+      const { Options } = (await this.#calls.docker.getNetwork('bridge').inspect()) as NetworkInspectInfo;
+      const address = Options?.[hostBindingOption];
+      return address && address !== '0.0.0.0' ? { [hostBindingOption]: address } : {};
+    } catch (error) {
+      // An engine may run without a default network.
+      if (statusOf(error) === 404) return {};
+      throw translate(error, 'inspect the default network');
     }
   }
 
