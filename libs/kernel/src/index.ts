@@ -1,5 +1,6 @@
 export * from './assert.ts';
 export * from './async-queue.ts';
+export * from './bound-service.ts';
 export * from './campaign.ts';
 export * from './errors.ts';
 export * from './identity.ts';

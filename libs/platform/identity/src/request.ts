@@ -17,14 +17,14 @@ export async function createKey(): Promise<string> {
  * A certificate signing request for a key, DER. The name in it is for the log only: signers give the names of the identity
  * that was asked for. A renewal uses the same key, so that the certificate on disk is replaced in one rename.
  */
-export async function createCsr(keyPem: string, commonName = 'berth'): Promise<Uint8Array> {
+export async function createCsr(keyPem: string, commonName = 'berth'): Promise<Buffer> {
   const privateKey = await keyFromPem(keyPem);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: [{ CN: [commonName] }],
     keys: { privateKey, publicKey: await publicKeyOf(privateKey) },
     signingAlgorithm: keyAlgorithm,
   });
-  return new Uint8Array(request.rawData);
+  return Buffer.from(request.rawData);
 }
 
 /** The public key in a CSR whose signature proves that the caller holds it. InvalidArgument, reason BAD_CSR. */

@@ -6,6 +6,7 @@ import type { StatusObject } from '@grpc/grpc-js';
 import { Channel, ChannelCredentials, Client, connectivityState } from '@grpc/grpc-js';
 import { channelOptions, rpcLimits } from './limits.ts';
 import type { TlsMaterial } from './tls.ts';
+import { probeRefusal } from './tls-probe.ts';
 
 export interface ConnectionOptions {
   readonly target: RpcTarget;
@@ -132,13 +133,19 @@ export class Connection {
       if (state === connectivityState.TRANSIENT_FAILURE || over.aborted || Date.now() >= deadline) {
         const why = state === connectivityState.TRANSIENT_FAILURE ? await lastError(channel) : 'no answer in time';
         channel.close();
-        throw unreachable(this.#options.target, [address], why);
+        throw unreachable(this.#options.target, [address], (await this.#refusal(address, why)) ?? why);
       }
       await new Promise<void>((resolve) => {
         over.addEventListener('abort', () => resolve(), { once: true });
         channel.watchConnectivityState(state, deadline, () => resolve());
       });
     }
+  }
+
+  async #refusal(address: string, why: string): Promise<string | undefined> {
+    const tls = this.#options.tls();
+    if (!hungUp.test(why) || tls === undefined || !('cert' in tls)) return undefined;
+    return probeRefusal(address, dnsNameOf(this.#options.target.identity), tls);
   }
 
   #channel(address: string): Channel {
@@ -181,6 +188,9 @@ function lastError(channel: Channel): Promise<string> {
     });
   });
 }
+
+/** What grpc-js says when the other side hangs up before it has said anything. */
+const hungUp = /Failed to connect(?!.*(?:ECONNREFUSED|ENOTFOUND|EHOST|ENET|ETIMEDOUT))/u;
 
 /** TLS's own words for "I do not trust you", from either side. */
 const distrust =

@@ -1,9 +1,9 @@
 import type { CallExtra, Clock, Logger, Rng, RpcDialer, RpcService, RpcTarget } from '@berth/kernel';
-import { BerthError, formatIdentity, isBerthError } from '@berth/kernel';
+import { BerthError, formatIdentity } from '@berth/kernel';
 import type { Channel } from '@grpc/grpc-js';
 import type { CompatServiceDefinition } from 'nice-grpc';
 import { createClientFactory } from 'nice-grpc';
-import type { CallOptions, ClientMiddlewareCall, Metadata } from 'nice-grpc-common';
+import type { CallOptions, ClientMiddlewareCall, Metadata, MethodDescriptor } from 'nice-grpc-common';
 import { Connection } from './connection.ts';
 import { fromStatus } from './errors.ts';
 import type { Answer } from './limits.ts';
@@ -82,33 +82,54 @@ function callMiddleware({ clock, rng }: DialerOptions, connection: Connection) {
     const { timeoutMs = rpcLimits.unaryTimeoutMs, ...inner } = options;
     const unary = !call.requestStream && !call.responseStream;
     const guard = callGuard(clock, options.signal, unary ? timeoutMs : undefined);
-    let trailer: Metadata | undefined;
-    let sent = false;
     try {
       for (let attempt = 1; ; attempt += 1) {
+        const state: AttemptState = { sent: false, trailer: undefined };
         try {
-          sent = false;
           await untilAborted(connection.ready(), guard.signal);
-          sent = true;
-          const onTrailer = (received: Metadata): void => {
-            trailer = received;
-            options.onTrailer?.(received);
-          };
-          return yield* call.next(call.request, { ...inner, signal: guard.signal, onTrailer });
+          state.sent = true;
+          return yield* call.next(call.request, {
+            ...inner,
+            signal: guard.signal,
+            onTrailer: keepTrailer(state, options),
+          });
         } catch (thrown) {
-          const error = fromStatus(thrown, trailer);
           if (guard.signal.aborted) throw guard.reason(call.method.path, timeoutMs);
-          if (error.code === 'Unavailable' && sent) connection.failed();
-          const again = unary && (!sent || call.method.options.idempotencyLevel !== undefined);
-          if (!again || !isBerthError(error, 'Unavailable') || attempt >= rpcLimits.retryAttemptsMax) throw error;
+          const error = fromStatus(thrown, state.trailer);
+          if (error.code === 'Unavailable' && state.sent) connection.failed();
+          if (!unary || !mayRepeat(error, attempt, state, call.method.options)) throw error;
           guard.lastError = error;
-          await clock.sleep(backoffMs(attempt, rng.next()), guard.signal);
-          if (guard.signal.aborted) throw guard.reason(call.method.path, timeoutMs);
         }
+        await clock.sleep(backoffMs(attempt, rng.next()), guard.signal);
+        if (guard.signal.aborted) throw guard.reason(call.method.path, timeoutMs);
       }
     } finally {
       guard.end();
     }
+  };
+}
+
+interface AttemptState {
+  /** False as long as the server cannot have seen anything of the call. */
+  sent: boolean;
+  trailer: Metadata | undefined;
+}
+
+/** Nothing was sent, or doing it twice is the same as once. */
+function mayRepeat(
+  error: BerthError,
+  attempt: number,
+  { sent }: AttemptState,
+  options: MethodDescriptor['options'],
+): boolean {
+  if (error.code !== 'Unavailable' || attempt >= rpcLimits.retryAttemptsMax) return false;
+  return !sent || options.idempotencyLevel !== undefined;
+}
+
+function keepTrailer(state: AttemptState, options: CallOptions): (received: Metadata) => void {
+  return (received) => {
+    state.trailer = received;
+    options.onTrailer?.(received);
   };
 }
 

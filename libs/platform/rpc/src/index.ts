@@ -1,3 +1,4 @@
+export { type BoundService, bind } from '@berth/kernel';
 export { checkAccess } from './access.ts';
 export { type ClosableDialer, createDialer, type DialerOptions } from './dialer.ts';
 export { fromStatus, statusOf } from './errors.ts';
@@ -5,8 +6,6 @@ export { healthDefinition } from './health.ts';
 export { rpcLimits } from './limits.ts';
 export { dialPinned, type PinnedOptions } from './pinned.ts';
 export {
-  type BoundService,
-  bind,
   type RpcObserver,
   type RpcServer,
   type ServerAccess,

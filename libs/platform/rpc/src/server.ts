@@ -1,5 +1,5 @@
 import { chmodSync, renameSync, rmSync } from 'node:fs';
-import type { CallerContext, Identity, Logger, RpcService } from '@berth/kernel';
+import type { BoundService, CallerContext, Identity, Logger } from '@berth/kernel';
 import { BerthError, formatIdentity } from '@berth/kernel';
 import { ServerCredentials } from '@grpc/grpc-js';
 import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
@@ -12,21 +12,6 @@ import { healthDefinition, healthService } from './health.ts';
 import type { Answer } from './limits.ts';
 import { channelOptions, rpcLimits } from './limits.ts';
 import type { TlsSource } from './tls.ts';
-
-/** A service tied to the handler that serves it. */
-export interface BoundService {
-  readonly name: string;
-  readonly definition: unknown;
-  readonly handler: unknown;
-}
-
-/** Ties a service of the contracts to its handler; the types make sure that they fit. */
-export function bind<Client, Implementation>(
-  service: RpcService<Client, Implementation>,
-  handler: Implementation,
-): BoundService {
-  return { name: service.name, definition: service.definition, handler };
-}
 
 /**
  * How callers are known.
@@ -121,6 +106,8 @@ async function listen(options: ServerOptions, bindTo: (address: string) => Promi
     renameSync(temporary, options.address);
     return 0;
   } catch (cause) {
+    // A handler without one of its methods, and the like.
+    if (cause instanceof TypeError) throw cause;
     throw addressInUse(options.address, cause);
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import type { Clock, Logger } from '@berth/kernel';
 import { BerthError } from '@berth/kernel';
 import { rpcLimits } from './limits.ts';
@@ -82,11 +83,17 @@ function readFolder(folder: string): TlsMaterial {
       throw noCertificate(join(folder, name), cause);
     }
   };
-  return { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem') };
+  const material = { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem') };
+  try {
+    createSecureContext(material);
+  } catch (cause) {
+    throw noCertificate(folder, cause);
+  }
+  return material;
 }
 
 function noCertificate(file: string, cause: unknown): BerthError {
-  return new BerthError('FailedPrecondition', `no certificate: ${file} cannot be read`, {
+  return new BerthError('FailedPrecondition', `no usable certificate: ${file} cannot be read`, {
     reason: 'NO_CERTIFICATE',
     details: { file },
     cause,

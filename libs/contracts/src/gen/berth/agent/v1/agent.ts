@@ -2481,6 +2481,7 @@ export const SigningServiceDefinition = {
       responseType: SignResponse as typeof SignResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "IDEMPOTENT",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -2548,6 +2549,7 @@ export const SetupServiceDefinition = {
       responseType: IssueOperatorResponse as typeof IssueOperatorResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "IDEMPOTENT",
         _unknownFields: {
           400010: [Buffer.from([12, 10, 10, 108, 111, 99, 97, 108, 45, 114, 111, 111, 116]) as Buffer],
         },
@@ -2561,6 +2563,7 @@ export const SetupServiceDefinition = {
       responseType: StatusResponse as typeof StatusResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [Buffer.from([12, 10, 10, 108, 111, 99, 97, 108, 45, 114, 111, 111, 116]) as Buffer],
         },

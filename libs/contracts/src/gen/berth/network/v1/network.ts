@@ -2073,6 +2073,7 @@ export const NetworkServiceDefinition = {
       responseType: CheckStackResponse as typeof CheckStackResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -2109,6 +2110,7 @@ export const NetworkServiceDefinition = {
       responseType: ListNetworksResponse as typeof ListNetworksResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -2165,7 +2167,10 @@ export const NetworkServiceDefinition = {
       requestStream: false,
       responseType: LeaseBlockResponse as typeof LeaseBlockResponse,
       responseStream: false,
-      options: { _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] } },
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] },
+      },
     },
     /** ReleaseBlock takes a block back, once its containers, devices and rules are gone. Releasing twice is no error. */
     releaseBlock: {
@@ -2174,7 +2179,10 @@ export const NetworkServiceDefinition = {
       requestStream: false,
       responseType: ReleaseBlockResponse as typeof ReleaseBlockResponse,
       responseStream: false,
-      options: { _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] } },
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] },
+      },
     },
     /** ListLeases lists the blocks that the calling node holds: after an outage it removes what is no longer its own. */
     listLeases: {
@@ -2183,7 +2191,10 @@ export const NetworkServiceDefinition = {
       requestStream: false,
       responseType: ListLeasesResponse as typeof ListLeasesResponse,
       responseStream: false,
-      options: { _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] } },
+      options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
+        _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] },
+      },
     },
     /** Watch mirrors networks and leases. */
     watch: {
@@ -2290,6 +2301,7 @@ export const NetworkServiceDefinition = {
       responseType: ChangesResponse as typeof ChangesResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([

@@ -3079,7 +3079,10 @@ export const JoinServiceDefinition = {
       requestStream: false,
       responseType: JoinResponse as typeof JoinResponse,
       responseStream: false,
-      options: { _unknownFields: { 400010: [Buffer.from([8, 10, 6, 97, 110, 121, 111, 110, 101]) as Buffer] } },
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([8, 10, 6, 97, 110, 121, 111, 110, 101]) as Buffer] },
+      },
     },
   },
 } as const;
@@ -3119,7 +3122,10 @@ export const PresenceServiceDefinition = {
       requestStream: false,
       responseType: AnnounceEndpointsResponse as typeof AnnounceEndpointsResponse,
       responseStream: false,
-      options: { _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] } },
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] },
+      },
     },
     /** AnnounceMember keeps a control-plane service instance on the member list as long as the stream lives. */
     announceMember: {
@@ -3241,6 +3247,7 @@ export const CatalogServiceDefinition = {
       responseType: ListNodesResponse as typeof ListNodesResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -3320,6 +3327,7 @@ export const CatalogServiceDefinition = {
       responseType: ListMembersResponse as typeof ListMembersResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -3532,6 +3540,7 @@ export const CatalogServiceDefinition = {
       responseType: ChangesResponse as typeof ChangesResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -3647,6 +3656,7 @@ export const CatalogServiceDefinition = {
       responseType: CompareHeadsResponse as typeof CompareHeadsResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -3812,6 +3822,7 @@ export const CertificateServiceDefinition = {
       responseType: RenewCertificateResponse as typeof RenewCertificateResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "IDEMPOTENT",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -3876,6 +3887,7 @@ export const CertificateServiceDefinition = {
       responseType: ListCertificatesResponse as typeof ListCertificatesResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
       },
     },

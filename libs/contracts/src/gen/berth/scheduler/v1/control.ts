@@ -3949,6 +3949,7 @@ export const ControlServiceDefinition = {
       responseType: PlanStackResponse as typeof PlanStackResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -3995,6 +3996,7 @@ export const ControlServiceDefinition = {
       responseType: ListStacksResponse as typeof ListStacksResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -4030,6 +4032,7 @@ export const ControlServiceDefinition = {
       responseType: ListServicesResponse as typeof ListServicesResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -4065,6 +4068,7 @@ export const ControlServiceDefinition = {
       responseType: ListTasksResponse as typeof ListTasksResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -4100,6 +4104,7 @@ export const ControlServiceDefinition = {
       responseType: ListNodesResponse as typeof ListNodesResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -4135,6 +4140,7 @@ export const ControlServiceDefinition = {
       responseType: ExplainTaskResponse as typeof ExplainTaskResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([
@@ -4267,6 +4273,7 @@ export const ControlServiceDefinition = {
       responseType: ChangesResponse as typeof ChangesResponse,
       responseStream: false,
       options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
         _unknownFields: {
           400010: [
             Buffer.from([

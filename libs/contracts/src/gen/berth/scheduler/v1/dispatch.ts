@@ -865,7 +865,10 @@ export const DispatchServiceDefinition = {
       requestStream: false,
       responseType: ReportStatusResponse as typeof ReportStatusResponse,
       responseStream: false,
-      options: { _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] } },
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] },
+      },
     },
     /** ReportStatic replaces the list of static tasks that a manager's agent runs. */
     reportStatic: {
@@ -874,7 +877,10 @@ export const DispatchServiceDefinition = {
       requestStream: false,
       responseType: ReportStaticResponse as typeof ReportStaticResponse,
       responseStream: false,
-      options: { _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] } },
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([6, 10, 4, 110, 111, 100, 101]) as Buffer] },
+      },
     },
   },
 } as const;
