@@ -1,1 +1,10 @@
-export {};
+export type { MembershipOptions } from './client/membership.ts';
+export { Membership } from './client/membership.ts';
+export { nodeKeys, nodes, registryOwner, tokens } from './domain/records.ts';
+export { CatalogHandlers } from './service/catalog-handlers.ts';
+export { CertificateHandlers } from './service/certificate-handlers.ts';
+export { CertificateIssuer } from './service/certificate-issuer.ts';
+export { JoinHandlers } from './service/join-handlers.ts';
+export type { CertificateTools, Prober } from './service/ports.ts';
+export { PresenceHandlers } from './service/presence-handlers.ts';
+export { Registry } from './service/registry.ts';

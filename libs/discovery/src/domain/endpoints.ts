@@ -1,0 +1,146 @@
+import type { AnnounceEndpointsRequest, Endpoint, EndpointRecord, NodeStatus } from '@berth/contracts/registry';
+import { Endpoint as EndpointCodec, NodeStatus as Status } from '@berth/contracts/registry';
+import type { TaskView } from '@berth/contracts/scheduler';
+import { DesiredState } from '@berth/contracts/workload';
+import { BerthError } from '@berth/kernel';
+import { sameEndpoint } from './public.ts';
+import type { Stored } from './record-table.ts';
+
+/** More endpoints than this a node can't announce in one call. */
+export const endpointsPerCallMax = 10_000;
+/** An endpoint whose task the scheduler has not known for so long is forgotten; its agent withdraws it much earlier. */
+export const unknownTaskMs = 60_000;
+
+/** What serving depends on. */
+export interface ServingWorld {
+  /** The scheduler's task; undefined when there is none. Asked only while `tasksSynced`. */
+  task(taskId: string): TaskView | undefined;
+  /** The mirror of the scheduler is whole: only then does absence count. */
+  readonly tasksSynced: boolean;
+  nodeStatus(nodeId: string): NodeStatus;
+}
+
+/**
+ * May an endpoint be public? While its task is desired-running on that node and the node is neither lost nor left; so a
+ * task that is to shut down loses its endpoint before it is stopped. As long as the mirror of the scheduler is not synced,
+ * what was decided last stays.
+ */
+export function mayServe(endpoint: Endpoint, was: boolean, world: ServingWorld): boolean {
+  const status = world.nodeStatus(endpoint.nodeId);
+  if (status === Status.NODE_STATUS_LOST || status === Status.NODE_STATUS_LEFT) return false;
+  if (!world.tasksSynced) return was;
+  const task = world.task(endpoint.taskId)?.task;
+  return task?.desired === DesiredState.DESIRED_STATE_RUNNING && task.nodeId === endpoint.nodeId;
+}
+
+/** One record to write; no `next` deletes it. */
+export interface EndpointWrite {
+  readonly before: Stored<EndpointRecord> | undefined;
+  readonly next: EndpointRecord | undefined;
+}
+
+/** Endpoints whose `serving` is no longer right. */
+export function reconcileEndpoints(records: Iterable<Stored<EndpointRecord>>, world: ServingWorld): EndpointWrite[] {
+  const writes: EndpointWrite[] = [];
+  for (const before of records) {
+    const { endpoint, serving } = before.value;
+    if (!endpoint) continue;
+    const next = mayServe(endpoint, serving, world);
+    if (next !== serving) writes.push({ before, next: { endpoint, serving: next } });
+  }
+  return writes;
+}
+
+/**
+ * Endpoints whose task has been unknown to the scheduler for long: their agent will not withdraw them any more. The caller
+ * keeps `since` (by task and network) from call to call.
+ */
+export function forgottenEndpoints(
+  records: Iterable<Stored<EndpointRecord>>,
+  world: ServingWorld,
+  since: Map<string, number>,
+  nowMs: number,
+): EndpointWrite[] {
+  if (!world.tasksSynced) {
+    since.clear();
+    return [];
+  }
+  const seen = new Set<string>();
+  const writes: EndpointWrite[] = [];
+  for (const before of records) {
+    const { endpoint } = before.value;
+    if (!endpoint || world.task(endpoint.taskId)) continue;
+    const id = `${endpoint.taskId}/${endpoint.networkId}`;
+    seen.add(id);
+    const sinceMs = since.get(id) ?? nowMs;
+    since.set(id, sinceMs);
+    if (nowMs - sinceMs >= unknownTaskMs) writes.push({ before, next: undefined });
+  }
+  for (const id of since.keys()) if (!seen.has(id)) since.delete(id);
+  return writes;
+}
+
+/**
+ * What a node's announcement changes; nothing for what already stands. A node speaks for itself alone: its id comes from
+ * its certificate, whatever the endpoints say. Throws InvalidArgument or PermissionDenied.
+ */
+export function planAnnouncement(input: {
+  readonly nodeId: string;
+  readonly request: AnnounceEndpointsRequest;
+  /** Record of a network and task, whoever announced it. */
+  readonly current: (networkId: string, taskId: string) => Stored<EndpointRecord> | undefined;
+  /** All records of the node. */
+  readonly ofNode: readonly Stored<EndpointRecord>[];
+  readonly world: ServingWorld;
+}): EndpointWrite[] {
+  const { nodeId, request, current, ofNode, world } = input;
+  if (request.endpoints.length + request.withdrawn.length > endpointsPerCallMax) {
+    throw new BerthError('InvalidArgument', `at most ${endpointsPerCallMax} endpoints a call`, {
+      reason: 'TOO_MANY_ENDPOINTS',
+    });
+  }
+  const writes: EndpointWrite[] = [];
+  const named = new Set<string>();
+  for (const announced of request.endpoints) {
+    const endpoint = checked(announced, nodeId);
+    const id = `${endpoint.networkId}/${endpoint.taskId}`;
+    if (named.has(id)) throw invalid(endpoint, 'is announced twice in one call');
+    named.add(id);
+    const before = mine(current(endpoint.networkId, endpoint.taskId), nodeId);
+    const next = { endpoint, serving: mayServe(endpoint, before?.value.serving ?? false, world) };
+    if (!before || !sameEndpoint(before.value, next)) writes.push({ before, next });
+  }
+  const gone = request.full
+    ? ofNode
+    : request.withdrawn.flatMap(({ networkId, taskId }) => mine(current(networkId, taskId), nodeId) ?? []);
+  for (const before of gone) {
+    const { networkId = '', taskId = '' } = before.value.endpoint ?? {};
+    if (!named.has(`${networkId}/${taskId}`)) writes.push({ before, next: undefined });
+  }
+  return writes;
+}
+
+const ipv4 = /^(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/u;
+
+function checked(announced: Endpoint, nodeId: string): Endpoint {
+  if (announced.taskId === '' || announced.networkId === '') throw invalid(announced, 'names no task or no network');
+  if (!ipv4.test(announced.ip)) throw invalid(announced, 'has no IPv4 address');
+  return EndpointCodec.fromPartial({
+    ...announced,
+    nodeId,
+    names: announced.names.map((name) => name.toLowerCase()),
+    taskName: announced.taskName.toLowerCase(),
+  });
+}
+
+function mine(record: Stored<EndpointRecord> | undefined, nodeId: string): Stored<EndpointRecord> | undefined {
+  const holder = record?.value.endpoint?.nodeId;
+  if (holder === undefined || holder === nodeId) return record;
+  throw new BerthError('PermissionDenied', 'the endpoint belongs to another node', { reason: 'NOT_YOUR_ENDPOINT' });
+}
+
+function invalid(endpoint: Endpoint, what: string): BerthError {
+  return new BerthError('InvalidArgument', `endpoint of task ${JSON.stringify(endpoint.taskId)} ${what}`, {
+    reason: 'BAD_ENDPOINT',
+  });
+}

@@ -1,0 +1,49 @@
+import type { Node, NodeRecord } from '@berth/contracts/registry';
+import { Node as NodeCodec, NodeStatus } from '@berth/contracts/registry';
+import { BerthError } from '@berth/kernel';
+
+const hostnamePattern = /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,252})$/u;
+
+/**
+ * A node's record as it joins. Only the first node of a cluster is a manager by its own word: its agent made the CA. Later
+ * ones become managers by promotion.
+ */
+export function joiningNode(input: {
+  readonly nodeId: string;
+  readonly description: Node;
+  readonly publicKeySha256: string;
+  readonly first: boolean;
+  readonly nowMs: number;
+}): NodeRecord {
+  const { description, first } = input;
+  return {
+    node: { ...plain(description, input.nodeId), labels: description.labels, manager: description.manager && first },
+    publicKeySha256: input.publicKeySha256,
+    joinedAtMs: input.nowMs,
+  };
+}
+
+/** A node's record after it described itself anew. Labels and the manager role are not its own to change. */
+export function describedNode(before: NodeRecord, description: Node): NodeRecord {
+  const { id = '', labels = {}, manager = false } = before.node ?? {};
+  return { ...before, node: { ...plain(description, id), labels, manager } };
+}
+
+function plain(description: Node, id: string): Node {
+  if (!hostnamePattern.test(description.hostname)) throw bad('hostname', description.hostname);
+  if (description.address === '') throw bad('address', description.address);
+  if (description.agentPort < 1 || description.agentPort > 65_535)
+    throw bad('agent port', String(description.agentPort));
+  return NodeCodec.fromPartial({
+    ...description,
+    id,
+    status: NodeStatus.NODE_STATUS_UNSPECIFIED,
+    dispatchSynced: false,
+  });
+}
+
+function bad(what: string, value: string): BerthError {
+  return new BerthError('InvalidArgument', `the node's ${what} is not usable: ${JSON.stringify(value)}`, {
+    reason: 'BAD_NODE',
+  });
+}

@@ -1,0 +1,189 @@
+import type { View } from '@berth/changes';
+import type {
+  Change,
+  EndpointRecord,
+  IssuedCertificate,
+  JoinToken,
+  Member,
+  MemberRecord,
+  Node,
+  NodeRecord,
+  NodeStatusRecord,
+  Presence,
+  Replica,
+} from '@berth/contracts/registry';
+import type { MirrorChange, StoredEntry } from '@berth/kernel';
+import {
+  endpointChange,
+  memberChange,
+  memberOfNode,
+  nodeChange,
+  publicEndpoint,
+  publicNode,
+  sameEndpoint,
+} from './public.ts';
+import type { Records, Stored } from './record-table.ts';
+import { RecordTable } from './record-table.ts';
+import { certificates, endpoints, members, nodes, presences, replicas, statuses, tokens } from './records.ts';
+
+/** What the registry's decisions read. */
+export interface RegistryState {
+  readonly nodes: Records<NodeRecord>;
+  readonly statuses: Records<NodeStatusRecord>;
+  readonly presences: Records<Presence>;
+  readonly replicas: Records<Replica>;
+  readonly endpoints: Records<EndpointRecord>;
+  readonly members: Records<MemberRecord>;
+  readonly certificates: Records<IssuedCertificate>;
+  readonly tokens: Records<JoinToken>;
+  endpointsOfTask(taskId: string): Stored<EndpointRecord>[];
+  endpointsOfNode(nodeId: string): Stored<EndpointRecord>[];
+}
+
+/**
+ * The registry's records in memory and the public changes they make. A node joins two records (its description and its
+ * status), an endpoint is public while it serves, service members are public as they stand; all else is private.
+ */
+export class RegistryView implements View<Change>, RegistryState {
+  readonly nodes = new RecordTable(nodes);
+  readonly statuses = new RecordTable(statuses);
+  readonly presences = new RecordTable(presences);
+  readonly replicas = new RecordTable(replicas);
+  readonly endpoints = new RecordTable(endpoints);
+  readonly members = new RecordTable(members);
+  readonly certificates = new RecordTable(certificates);
+  readonly tokens = new RecordTable(tokens);
+  readonly #all = [
+    this.nodes,
+    this.statuses,
+    this.presences,
+    this.replicas,
+    this.endpoints,
+    this.members,
+    this.certificates,
+    this.tokens,
+  ];
+  readonly #endpointsOfTask = new Index();
+  readonly #endpointsOfNode = new Index();
+
+  endpointsOfTask(taskId: string): Stored<EndpointRecord>[] {
+    return this.#at(this.#endpointsOfTask.keys(taskId));
+  }
+
+  endpointsOfNode(nodeId: string): Stored<EndpointRecord>[] {
+    return this.#at(this.#endpointsOfNode.keys(nodeId));
+  }
+
+  /** A node as everybody sees it. */
+  node(id: string): Node | undefined {
+    return publicNode(this.nodes.get(id)?.value, this.statuses.get(id)?.value);
+  }
+
+  allNodes(): Node[] {
+    return [...this.nodes.values()].flatMap(({ value }) => this.node(value.node?.id ?? '') ?? []);
+  }
+
+  /** Nodes and service instances, by identity. */
+  memberList(): Member[] {
+    const services = [...this.members.values()].flatMap(({ value }) => value.member ?? []);
+    return [...services, ...this.allNodes().map(memberOfNode)].sort(
+      (a, b) => order(a.identity, b.identity) || order(a.instance, b.instance),
+    );
+  }
+
+  reset(entries: readonly StoredEntry[]): readonly Change[] {
+    for (const table of this.#all) table.clear();
+    this.#endpointsOfTask.clear();
+    this.#endpointsOfNode.clear();
+    for (const entry of entries) {
+      for (const table of this.#all) if (table.family.owns(entry.key)) table.put(entry);
+    }
+    for (const { value } of this.endpoints.values()) this.#index(value, true);
+    return this.snapshot();
+  }
+
+  apply(changes: readonly MirrorChange[]): readonly Change[] {
+    // A txn may write both records of a node: it is one public change.
+    const touchedNodes = new Set<string>();
+    const result: Change[] = [];
+    for (const change of changes) {
+      const key = change.kind === 'put' ? change.entry.key : change.key;
+      if (nodes.owns(key)) {
+        const { before, after } = this.nodes.apply(change);
+        touchedNodes.add((after ?? before)?.value.node?.id ?? '');
+      } else if (statuses.owns(key)) {
+        const { before, after } = this.statuses.apply(change);
+        touchedNodes.add((after ?? before)?.value.nodeId ?? '');
+      } else if (endpoints.owns(key)) {
+        result.push(...this.#endpoint(change));
+      } else if (members.owns(key)) {
+        const { before, after } = this.members.apply(change);
+        const id = (after ?? before)?.value.member;
+        if (id) result.push(memberChange(id, after?.value.member));
+      } else {
+        this.#all.find((table) => table.family.owns(key))?.apply(change);
+      }
+    }
+    for (const id of touchedNodes) if (id !== '') result.push(nodeChange(id, this.node(id)));
+    return result;
+  }
+
+  snapshot(): readonly Change[] {
+    return [
+      ...this.allNodes().map((node) => nodeChange(node.id, node)),
+      ...[...this.endpoints.values()].flatMap(({ value }) => {
+        const endpoint = publicEndpoint(value);
+        return endpoint ? [endpointChange(endpoint, endpoint)] : [];
+      }),
+      ...[...this.members.values()].flatMap(({ value }) =>
+        value.member ? [memberChange(value.member, value.member)] : [],
+      ),
+    ];
+  }
+
+  #endpoint(change: MirrorChange): Change[] {
+    const { before, after } = this.endpoints.apply(change);
+    if (before) this.#index(before.value, false);
+    if (after) this.#index(after.value, true);
+    const id = (after ?? before)?.value.endpoint;
+    const shown = publicEndpoint(after?.value);
+    if (!id || (!shown && !publicEndpoint(before?.value))) return [];
+    if (before && after && sameEndpoint(before.value, after.value)) return [];
+    return [endpointChange(id, shown)];
+  }
+
+  #index(record: EndpointRecord, present: boolean): void {
+    if (!record.endpoint) return;
+    const key = endpoints.keyOf(record);
+    this.#endpointsOfTask.set(record.endpoint.taskId, key, present);
+    this.#endpointsOfNode.set(record.endpoint.nodeId, key, present);
+  }
+
+  #at(keys: Iterable<string>): Stored<EndpointRecord>[] {
+    return [...keys].flatMap((key) => this.endpoints.at(key) ?? []);
+  }
+}
+
+/** Keys by a name that they have in common. */
+class Index {
+  readonly #keys = new Map<string, Set<string>>();
+
+  keys(name: string): Iterable<string> {
+    return this.#keys.get(name) ?? [];
+  }
+
+  set(name: string, key: string, present: boolean): void {
+    const keys = this.#keys.get(name) ?? new Set();
+    if (present) this.#keys.set(name, keys.add(key));
+    else if (keys.delete(key) && keys.size === 0) this.#keys.delete(name);
+  }
+
+  clear(): void {
+    this.#keys.clear();
+  }
+}
+
+function order(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,80 @@
+import { WriteSet } from '@berth/changes';
+import type { Member, MemberRecord, NodeRecord, NodeStatusRecord, Presence } from '@berth/contracts/registry';
+import type { TxnGroup } from '@berth/kernel';
+import { txnOpsMax } from '@berth/kernel';
+import type { EndpointWrite } from './endpoints.ts';
+import { publicEndpoint } from './public.ts';
+import type { Stored } from './record-table.ts';
+import {
+  controlPlaneScope,
+  endpoints,
+  members,
+  nodes,
+  presences,
+  registryOwner,
+  scopeOfNetwork,
+  scopeOfNode,
+  statuses,
+} from './records.ts';
+
+/** Head and fence leave room for this many endpoints in one txn. */
+const endpointsPerGroupMax = txnOpsMax - 4;
+
+/**
+ * Endpoints to write, one group per network where it fits into a txn: readers then see a full batch of a network at one
+ * revision. Each write holds only if the record is as it was read.
+ */
+export function endpointGroups(writes: readonly EndpointWrite[]): TxnGroup[] {
+  const byNetwork = new Map<string, EndpointWrite[]>();
+  for (const write of writes) {
+    const networkId = (write.next ?? write.before?.value)?.endpoint?.networkId ?? '';
+    const ofNetwork = byNetwork.get(networkId);
+    if (ofNetwork) ofNetwork.push(write);
+    else byNetwork.set(networkId, [write]);
+  }
+  const groups: TxnGroup[] = [];
+  for (const [networkId, ofNetwork] of byNetwork) {
+    for (let start = 0; start < ofNetwork.length; start += endpointsPerGroupMax) {
+      const set = new WriteSet(registryOwner);
+      for (const write of ofNetwork.slice(start, start + endpointsPerGroupMax)) writeEndpoint(set, networkId, write);
+      groups.push(set.group());
+    }
+  }
+  return groups;
+}
+
+function writeEndpoint(set: WriteSet, networkId: string, { before, next }: EndpointWrite): void {
+  if (next && before) set.update(endpoints, next, before);
+  else if (next) set.create(endpoints, next);
+  else if (before) set.delete(endpoints, before.value, before);
+  if (publicEndpoint(before?.value) || publicEndpoint(next)) set.touch(scopeOfNetwork(networkId));
+}
+
+/** A node as it joins or describes itself anew. */
+export function writeNode(set: WriteSet, record: NodeRecord, before: Stored<NodeRecord> | undefined): WriteSet {
+  if (before) set.update(nodes, record, before);
+  else set.create(nodes, record);
+  return set.touch(scopeOfNode(record.node?.id ?? ''));
+}
+
+/** A node's status, decided on a presence that must still stand: else it spoke meanwhile. */
+export function writeStatus(status: NodeStatusRecord, presence: Stored<Presence> | undefined): TxnGroup {
+  const key = presences.key(status.nodeId);
+  return new WriteSet(registryOwner)
+    .compare(presence ? { kind: 'unchanged', key, modRevision: presence.modRevision } : { kind: 'absent', key })
+    .put(statuses, status)
+    .touch(scopeOfNode(status.nodeId))
+    .group();
+}
+
+/** A service instance comes on the member list; those it replaces go in the same txn. */
+export function writeMember(member: Member, replica: string, replaced: readonly Stored<MemberRecord>[]): TxnGroup {
+  const set = new WriteSet(registryOwner).put(members, { member, replica }).touch(controlPlaneScope);
+  for (const record of replaced) set.delete(members, record.value, record);
+  return set.group();
+}
+
+/** A service instance leaves the member list, unless it has announced itself anew. */
+export function removeMember(record: Stored<MemberRecord>): TxnGroup {
+  return new WriteSet(registryOwner).delete(members, record.value, record).touch(controlPlaneScope).group();
+}

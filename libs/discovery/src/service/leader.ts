@@ -1,0 +1,260 @@
+import type { ChangeFeed, RemoteMirror } from '@berth/changes';
+import type { Change, EndpointRecord } from '@berth/contracts/registry';
+import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
+import type { Clock, Compare, Leadership, Logger, MirrorStep, Store, TxnGroup } from '@berth/kernel';
+import { isBerthError, packTxns } from '@berth/kernel';
+import type { EndpointWrite, ServingWorld } from '../domain/endpoints.ts';
+import { forgottenEndpoints, reconcileEndpoints } from '../domain/endpoints.ts';
+import { abandonedMembers } from '../domain/members.ts';
+import type { NodeSight, PresenceAction } from '../domain/presence-detector.ts';
+import { PresenceDetector } from '../domain/presence-detector.ts';
+import type { Stored } from '../domain/record-table.ts';
+import { endpoints, leaderKey, statuses } from '../domain/records.ts';
+import type { RegistryView } from '../domain/registry-view.ts';
+import type { PresenceTiming } from '../domain/timing.ts';
+import { endpointGroups, removeMember, writeStatus } from '../domain/writes.ts';
+import type { Prober } from './ports.ts';
+
+/** Time to live of the leader's key: so long after its death nobody decides. */
+const leaderTtlMs = 3_000;
+/** A round so much later than planned says that this process (or its store) stood still: counts start anew. */
+const lateMs = 500;
+/** Rounds in which nothing is looked at but what changed are followed by a whole one after this time. */
+const wholeRoundMs = 10_000;
+
+export interface LeaderOptions {
+  readonly replica: string;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly view: RegistryView;
+  readonly feed: ChangeFeed<Change>;
+  readonly scheduler: RemoteMirror<SchedulerChange>;
+  readonly world: ServingWorld;
+  readonly prober: Prober;
+  readonly timing: () => PresenceTiming;
+}
+
+/**
+ * What only one replica may do: move node statuses, keep `serving` of endpoints right, clear the member list of the dead.
+ * Every write carries the leader's fence.
+ */
+export class RegistryLeader {
+  readonly #options: LeaderOptions;
+  readonly #detector = new PresenceDetector();
+  readonly #unknownSince = new Map<string, number>();
+  readonly #absentSince = new Map<string, number>();
+  readonly #dirtyTasks = new Set<string>();
+  readonly #dirtyNodes = new Set<string>();
+  readonly #dirtyEndpoints = new Set<string>();
+  #whole = true;
+  #wholeAtMs = Number.NEGATIVE_INFINITY;
+  #oneByOne = false;
+  #leading = false;
+  #braked = false;
+  #wake: () => void = () => {};
+  #woken = false;
+
+  constructor(options: LeaderOptions) {
+    this.#options = options;
+  }
+
+  get leading(): boolean {
+    return this.#leading;
+  }
+
+  /** Too many nodes are silent at once: none is declared lost. */
+  get brake(): boolean {
+    return this.#leading && this.#detector.brake;
+  }
+
+  /** Campaigns and leads until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { store, replica, feed, scheduler, log } = this.#options;
+    const ends = [
+      feed.onStep((_step, raw) => this.#onStored(raw)),
+      scheduler.onStep((step) => {
+        if (step.kind !== 'changes') this.#whole = true;
+        else for (const { key } of step.changes) if (key.startsWith('task/')) this.#dirtyTasks.add(key.slice(5));
+        this.#touch();
+      }),
+    ];
+    try {
+      while (!signal.aborted) {
+        let leadership: Leadership;
+        try {
+          leadership = await store.campaign(leaderKey, replica, { ttlMs: leaderTtlMs, signal });
+        } catch (error) {
+          if (signal.aborted && isBerthError(error, 'Cancelled')) return;
+          throw error;
+        }
+        log.info({ replica }, 'leads the registry');
+        await this.#lead(leadership, AbortSignal.any([signal, leadership.lost]));
+        this.#leading = false;
+        log.info({ replica }, 'leads the registry no longer');
+        await resign(leadership);
+      }
+    } finally {
+      for (const end of ends) end();
+    }
+  }
+
+  async #lead(leadership: Leadership, signal: AbortSignal): Promise<void> {
+    const { clock, log, timing } = this.#options;
+    this.#startAnew();
+    this.#whole = true;
+    this.#leading = true;
+    let plannedMs = clock.monotonic();
+    while (!signal.aborted) {
+      if (clock.monotonic() > plannedMs + lateMs) {
+        log.warn(
+          { lateMs: Math.round(clock.monotonic() - plannedMs) },
+          'this leader stood still: all counts start anew',
+        );
+        this.#startAnew();
+      }
+      plannedMs = clock.monotonic() + timing().intervalMs / 2;
+      try {
+        await this.#round(leadership.fence);
+      } catch (error) {
+        if (!isBerthError(error, 'Unavailable')) throw error;
+        log.warn({ err: error }, 'the store does not answer; trying again');
+        this.#whole = true;
+      }
+      await this.#pause(plannedMs - clock.monotonic(), signal);
+    }
+  }
+
+  async #round(fence: Compare): Promise<void> {
+    const { feed, clock, store } = this.#options;
+    const epoch = feed.revision?.epoch;
+    if (epoch === undefined) return;
+    const presence = this.#decidePresence();
+    const groups = [...presence, ...endpointGroups(this.#decideEndpoints()), ...this.#decideMembers()];
+    // Where one group lost a race, the next round gives each its own txn.
+    const txns = this.#oneByOne ? groups.flatMap((group) => packTxns([group], fence)) : packTxns(groups, fence);
+    this.#oneByOne = false;
+    let revision = 0;
+    for (const txn of txns) {
+      const result = await store.txn(txn);
+      if (result.committed) revision = result.revision;
+      else {
+        this.#oneByOne = true;
+        this.#whole = true;
+      }
+    }
+    if (revision > 0) await feed.waitFor({ epoch, revision });
+    if (this.#oneByOne) await clock.sleep(20);
+  }
+
+  #decidePresence(): TxnGroup[] {
+    const { view, clock, timing, log } = this.#options;
+    const sights = [...view.nodes.values()].map(({ value }): NodeSight => {
+      const nodeId = value.node?.id ?? '';
+      return { nodeId, status: view.statuses.get(nodeId)?.value, presence: view.presences.get(nodeId)?.value };
+    });
+    const decision = this.#detector.decide({ nowMs: clock.monotonic(), timing: timing(), nodes: sights });
+    if (this.#detector.brake !== this.#braked) {
+      this.#braked = this.#detector.brake;
+      if (this.#braked) log.error({ nodes: decision.held }, 'too many nodes are silent at once: the brake is on');
+      else log.info({}, 'the brake is off');
+    }
+    return decision.actions.flatMap((action) => this.#actOn(action));
+  }
+
+  #actOn(action: PresenceAction): TxnGroup[] {
+    const { view, log, prober, clock, timing } = this.#options;
+    if (action.kind === 'probe') {
+      const node = view.node(action.nodeId);
+      if (!node) return [];
+      // Not awaited: an answer counts when it comes. A prober never rejects.
+      void prober.probe(`${node.address}:${node.agentPort}`, timing().intervalMs * 2).then((answer) => {
+        if (answer !== 'none') this.#detector.answered(action.nodeId, answer, clock.monotonic());
+      });
+      return [];
+    }
+    const { status } = action;
+    log.info({ nodeId: status.nodeId, status: status.status, reason: status.reason }, 'node status');
+    return [writeStatus(status, view.presences.get(status.nodeId))];
+  }
+
+  #decideEndpoints(): EndpointWrite[] {
+    const { view, world, clock } = this.#options;
+    const nowMs = clock.monotonic();
+    if (!this.#whole && nowMs - this.#wholeAtMs < wholeRoundMs) {
+      const records = new Map<string, Stored<EndpointRecord>>();
+      const add = (found: Iterable<Stored<EndpointRecord>>): void => {
+        for (const record of found) records.set(endpoints.keyOf(record.value), record);
+      };
+      for (const id of this.#dirtyTasks) add(view.endpointsOfTask(id));
+      for (const id of this.#dirtyNodes) add(view.endpointsOfNode(id));
+      for (const key of this.#dirtyEndpoints) add([view.endpoints.at(key)].filter((record) => record !== undefined));
+      this.#clearDirty();
+      return reconcileEndpoints(records.values(), world);
+    }
+    this.#clearDirty();
+    this.#whole = false;
+    this.#wholeAtMs = nowMs;
+    const forgotten = forgottenEndpoints(view.endpoints.values(), world, this.#unknownSince, nowMs);
+    const gone = new Set(forgotten.map(({ before }) => before));
+    const kept = reconcileEndpoints(view.endpoints.values(), world).filter(({ before }) => !gone.has(before));
+    return [...forgotten, ...kept];
+  }
+
+  #decideMembers(): TxnGroup[] {
+    const { view, clock } = this.#options;
+    return abandonedMembers(view, this.#absentSince, clock.monotonic()).map(removeMember);
+  }
+
+  #onStored(raw: MirrorStep): void {
+    if (raw.kind === 'reset') this.#whole = true;
+    else {
+      for (const change of raw.changes) {
+        const key = change.kind === 'put' ? change.entry.key : change.key;
+        if (endpoints.owns(key)) this.#dirtyEndpoints.add(key);
+        else if (statuses.owns(key)) {
+          const entry = change.kind === 'put' ? change.entry : change.previous;
+          if (entry) this.#dirtyNodes.add(statuses.decode(entry).nodeId);
+        }
+      }
+      if (raw.changes.length === 0) return;
+    }
+    this.#touch();
+  }
+
+  #startAnew(): void {
+    this.#detector.restart();
+    this.#unknownSince.clear();
+    this.#absentSince.clear();
+  }
+
+  #clearDirty(): void {
+    this.#dirtyTasks.clear();
+    this.#dirtyNodes.clear();
+    this.#dirtyEndpoints.clear();
+  }
+
+  #touch(): void {
+    this.#woken = true;
+    this.#wake();
+  }
+
+  /** Until something changes, the time is up or the signal aborts. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.#woken) {
+      const woken = new AbortController();
+      this.#wake = () => woken.abort();
+      await this.#options.clock.sleep(Math.max(0, ms), AbortSignal.any([signal, woken.signal]));
+    }
+    this.#woken = false;
+  }
+}
+
+/** Gives the reign back, where the store answers; else it runs out by itself. */
+async function resign(leadership: Leadership): Promise<void> {
+  try {
+    await leadership.resign();
+  } catch (error) {
+    if (!isBerthError(error)) throw error;
+  }
+}

@@ -1,0 +1,197 @@
+import { WriteSet } from '@berth/changes';
+import { checkHello } from '@berth/contracts';
+import type {
+  AnnounceEndpointsRequest,
+  AnnounceEndpointsResponse,
+  AnnounceMemberRequest,
+  AnnounceMemberResponse,
+  ConnectHello,
+  ConnectRequest,
+  ConnectResponse,
+  PresenceServiceImplementation,
+} from '@berth/contracts/registry';
+import { NodeStatus } from '@berth/contracts/registry';
+import type { CallerContext, Clock, Logger, Store } from '@berth/kernel';
+import { BerthError, formatIdentity, isBerthError, packTxns } from '@berth/kernel';
+import { planAnnouncement } from '../domain/endpoints.ts';
+import { describedNode } from '../domain/nodes.ts';
+import { sameNode } from '../domain/public.ts';
+import { nodes, registryOwner } from '../domain/records.ts';
+import { endpointGroups, writeNode } from '../domain/writes.ts';
+import type { NodeStream } from './node-streams.ts';
+import type { Registry } from './registry.ts';
+
+/** A stream that says nothing for so long after it was opened is closed. */
+const helloTimeoutMs = 10_000;
+/** Races that a write may lose before its caller has to try again. */
+const attemptsMax = 10;
+const raceBackoffMs = 10;
+
+export interface PresenceHandlersOptions {
+  readonly registry: Registry;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly clusterId: string;
+}
+
+interface Call extends CallerContext {
+  readonly signal: AbortSignal;
+}
+
+/** Serves `berth.registry.v1.PresenceService`. */
+export class PresenceHandlers implements PresenceServiceImplementation<CallerContext> {
+  readonly #options: PresenceHandlersOptions;
+
+  constructor(options: PresenceHandlersOptions) {
+    this.#options = options;
+  }
+
+  async *connect(
+    requests: AsyncIterable<ConnectRequest>,
+    { caller, signal }: Call,
+  ): AsyncGenerator<ConnectResponse, void, undefined> {
+    const { registry, log } = this.#options;
+    const nodeId = nodeOf(caller);
+    const incoming = requests[Symbol.asyncIterator]();
+    const hello = await this.#hello(incoming);
+    const { revision, manager } = await this.#describe(nodeId, hello);
+    const ended = new AbortController();
+    const stream = registry.streams.open(nodeId, () => ended.abort());
+    log.info({ nodeId, stream: stream.id }, 'node connected');
+    // Not awaited: it ends with the client's side of the stream, which may outlive this one.
+    void this.#heartbeats(incoming, stream).then(
+      () => ended.abort(),
+      (error: unknown) => ended.abort(error),
+    );
+    try {
+      for await (const news of registry.board.follow(AbortSignal.any([signal, ended.signal]))) {
+        const { members, timing, identities } = news;
+        yield {
+          heartbeatIntervalMs: timing.intervalMs,
+          leaseMs: timing.leaseMs,
+          members,
+          epoch: revision.epoch,
+          identities: manager ? identities : [],
+        };
+      }
+    } finally {
+      registry.streams.close(stream);
+      ended.abort();
+      log.info({ nodeId, stream: stream.id }, 'node disconnected');
+    }
+    // A client that breaks the protocol hears so; one that went away hears nothing.
+    if (isBerthError(ended.signal.reason, 'InvalidArgument')) throw ended.signal.reason;
+  }
+
+  async announceEndpoints(
+    request: AnnounceEndpointsRequest,
+    { caller, signal }: Call,
+  ): Promise<AnnounceEndpointsResponse> {
+    const { registry, store, clock } = this.#options;
+    const { view, feed, world } = registry;
+    const nodeId = nodeOf(caller);
+    let revision = await feed.waitFor(undefined, signal);
+    for (let attempt = 0; attempt < attemptsMax && !signal.aborted; attempt++) {
+      const writes = planAnnouncement({
+        nodeId,
+        request,
+        current: (networkId, taskId) => view.endpoints.get(networkId, taskId),
+        ofNode: view.endpointsOfNode(nodeId),
+        world,
+      });
+      let lost = false;
+      for (const txn of packTxns(endpointGroups(writes))) {
+        const result = await store.txn(txn);
+        if (result.committed) revision = { epoch: revision.epoch, revision: result.revision };
+        else lost = true;
+      }
+      await feed.waitFor(revision, signal);
+      if (!lost) return { revision };
+      // The leader or another call was faster: this replica's mirror will show it in a moment.
+      await clock.sleep(raceBackoffMs * (attempt + 1), signal);
+    }
+    throw new BerthError('Conflict', 'the endpoints change too fast: announce them again', { reason: 'RACE' });
+  }
+
+  async *announceMember(
+    request: AnnounceMemberRequest,
+    { caller, signal }: Call,
+  ): AsyncGenerator<AnnounceMemberResponse, void, undefined> {
+    const { registry, clusterId } = this.#options;
+    checkHello(request.hello, clusterId);
+    const { member } = request;
+    if (!member || member.instance === '' || !/^.+:\d{1,5}$/u.test(member.address)) {
+      throw new BerthError('InvalidArgument', 'the member has no instance or no address', { reason: 'BAD_MEMBER' });
+    }
+    const ended = new AbortController();
+    const either = AbortSignal.any([signal, ended.signal]);
+    const keeping = registry
+      .keepMember({ ...member, identity: formatIdentity(caller) }, either)
+      .catch((error: unknown) => ended.abort(error));
+    try {
+      for await (const { members } of registry.board.follow(either)) yield { members };
+    } finally {
+      ended.abort();
+      await keeping;
+    }
+    if (isBerthError(ended.signal.reason)) throw ended.signal.reason;
+  }
+
+  async #hello(incoming: AsyncIterator<ConnectRequest>): Promise<ConnectHello> {
+    const { clock, clusterId } = this.#options;
+    const waiting = new AbortController();
+    const first = await Promise.race([
+      incoming.next(),
+      clock.sleep(helloTimeoutMs, waiting.signal).then(() => undefined),
+    ]);
+    waiting.abort();
+    if (!first) throw new BerthError('DeadlineExceeded', 'no hello came', { reason: 'NO_HELLO' });
+    if (first.done || first.value.step?.$case !== 'hello') throw protocolError('the first message must be a hello');
+    checkHello(first.value.step.value.hello, clusterId);
+    return first.value.step.value;
+  }
+
+  /** Brings the node's record in line with what it says of itself; written only if that is new. */
+  async #describe(nodeId: string, { node }: ConnectHello) {
+    const { registry, store } = this.#options;
+    if (!node) throw protocolError('the hello describes no node');
+    let revision = await registry.feed.waitFor(undefined);
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      // From the store itself: this replica may not have seen the Join yet.
+      const { entry } = await store.get(nodes.key(nodeId));
+      const left = registry.view.statuses.get(nodeId)?.value.status === NodeStatus.NODE_STATUS_LEFT;
+      if (!entry || left) {
+        throw new BerthError('PermissionDenied', 'this node does not belong to the cluster (any more)', {
+          reason: left ? 'NODE_LEFT' : 'NODE_UNKNOWN',
+        });
+      }
+      const before = { value: nodes.decode(entry), modRevision: entry.modRevision };
+      const record = describedNode(before.value, node);
+      const manager = record.node?.manager ?? false;
+      if (sameNode(before.value, record)) return { revision, manager };
+      const result = await store.txn(writeNode(new WriteSet(registryOwner), record, before).group());
+      revision = await registry.feed.waitFor({ epoch: revision.epoch, revision: result.revision });
+      if (result.committed) return { revision, manager };
+    }
+    throw new BerthError('Conflict', 'the node describes itself elsewhere at the same time', { reason: 'RACE' });
+  }
+
+  /** Hot: a heartbeat touches memory only. */
+  async #heartbeats(incoming: AsyncIterator<ConnectRequest>, stream: NodeStream): Promise<void> {
+    const { streams } = this.#options.registry;
+    for (let next = await incoming.next(); !next.done; next = await incoming.next()) {
+      if (next.value.step?.$case !== 'heartbeat') throw protocolError('only heartbeats follow the hello');
+      streams.heard(stream, next.value.step.value);
+    }
+  }
+}
+
+function nodeOf(caller: CallerContext['caller']): string {
+  if (caller.role === 'node') return caller.id;
+  throw new BerthError('PermissionDenied', 'only a node speaks for a node', { reason: 'NOT_A_NODE' });
+}
+
+function protocolError(what: string): BerthError {
+  return new BerthError('InvalidArgument', what, { reason: 'BAD_STREAM' });
+}

@@ -1,0 +1,160 @@
+import type { RemoteMirror } from '@berth/changes';
+import { ChangeFeed } from '@berth/changes';
+import type { Change, Member } from '@berth/contracts/registry';
+import { NodeStatus } from '@berth/contracts/registry';
+import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
+import type { Clock, Logger, Rng, Store } from '@berth/kernel';
+import { isBerthError, packTxns } from '@berth/kernel';
+import type { ServingWorld } from '../domain/endpoints.ts';
+import { replacedBy } from '../domain/members.ts';
+import { certificates, registryOwner, replicas } from '../domain/records.ts';
+import { RegistryView } from '../domain/registry-view.ts';
+import type { PresenceTiming } from '../domain/timing.ts';
+import { presenceTiming } from '../domain/timing.ts';
+import { removeMember, writeMember } from '../domain/writes.ts';
+import { RegistryLeader } from './leader.ts';
+import { MemberBoard } from './member-board.ts';
+import { NodeStreams } from './node-streams.ts';
+import type { Prober } from './ports.ts';
+import { ReplicaKeys } from './replica-keys.ts';
+
+/** Time to live of this replica's lease. */
+const replicaTtlMs = 5_000;
+/** Between two looks whether a member's record still stands. */
+const keepMs = 1_000;
+
+export interface RegistryOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Logger;
+  readonly prober: Prober;
+  /** Id of this process, new at every start. */
+  readonly replica: string;
+  /** The scheduler's resources (tasks are enough). Run by the caller. */
+  readonly scheduler: RemoteMirror<SchedulerChange>;
+}
+
+/** One replica of the registry: its mirror, the streams it holds and, if elected, the leader's loop. */
+export class Registry {
+  readonly view = new RegistryView();
+  readonly feed: ChangeFeed<Change>;
+  readonly board: MemberBoard;
+  readonly streams: NodeStreams;
+  readonly leader: RegistryLeader;
+  /** What serving an endpoint depends on, as this replica sees it. */
+  readonly world: ServingWorld;
+  readonly replica: string;
+  readonly #options: RegistryOptions;
+  readonly #keys: ReplicaKeys;
+  #stopping = false;
+
+  constructor(options: RegistryOptions) {
+    const { store, clock, rng, log, prober, replica, scheduler } = options;
+    const { view } = this;
+    this.#options = options;
+    this.replica = replica;
+    this.feed = new ChangeFeed({ owner: registryOwner, store, view, clock, log });
+    this.#keys = new ReplicaKeys({ store, clock, log, ttlMs: replicaTtlMs });
+    this.#keys.set(replicas.key(replica), replicas.encode({ id: replica }), { takeOver: true });
+    this.board = new MemberBoard({
+      clock,
+      read: () => ({ members: view.memberList(), timing: this.timing, identities: this.#identities() }),
+    });
+    const timing = (): PresenceTiming => this.timing;
+    this.streams = new NodeStreams({ replica, keys: this.#keys, clock, rng, timing });
+    this.world = {
+      get tasksSynced() {
+        return scheduler.synced;
+      },
+      task: (id) => {
+        const resource = scheduler.resources.get(`task/${id}`)?.resource;
+        return resource?.$case === 'task' ? resource.value : undefined;
+      },
+      nodeStatus: (id) => view.statuses.get(id)?.value.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED,
+    };
+    const { feed, world } = this;
+    this.leader = new RegistryLeader({ replica, store, clock, log, view, feed, scheduler, world, prober, timing });
+  }
+
+  /** How often nodes say that they live. */
+  get timing(): PresenceTiming {
+    return presenceTiming(this.view.nodes.size);
+  }
+
+  /** Both mirrors have had what decisions need. */
+  get synced(): boolean {
+    return this.feed.synced && this.#options.scheduler.synced;
+  }
+
+  /** Runs until the signal aborts; rejects when something failed that can't be tried again. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = (): void => {
+      this.#stopping = true;
+    };
+    signal.addEventListener('abort', stop);
+    const end = this.feed.onStep((step, raw) => {
+      const news = (key: string): boolean => key.startsWith('node/') || key.startsWith('member/');
+      const issued =
+        raw.kind === 'batch' && raw.changes.some((c) => c.kind === 'put' && certificates.owns(c.entry.key));
+      if (step.kind === 'reset' || issued || step.changes.some(({ key }) => news(key))) this.board.touch();
+    });
+    try {
+      await Promise.all([
+        this.feed.run(signal),
+        this.#keys.run(signal),
+        this.streams.run(signal),
+        this.leader.run(signal),
+      ]);
+    } finally {
+      end();
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  /**
+   * Keeps a service instance on the member list until the signal aborts, then takes it off. When this whole replica stops,
+   * the record stays: the instance announces itself elsewhere, and the leader clears what nobody holds.
+   */
+  async keepMember(member: Member, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    const { identity, instance } = member;
+    while (!signal.aborted) {
+      try {
+        await this.feed.waitFor(undefined, signal);
+        if (this.view.members.get(identity, instance)?.value.replica !== this.replica) await this.#announce(member);
+      } catch (error) {
+        if (signal.aborted) break;
+        if (!isBerthError(error, 'Unavailable')) throw error;
+        log.warn({ err: error, identity }, 'a member could not be listed; trying again');
+      }
+      await clock.sleep(keepMs, signal);
+    }
+    if (!this.#stopping) await this.#dismiss(member);
+  }
+
+  async #announce(member: Member): Promise<void> {
+    const group = writeMember(member, this.replica, replacedBy(this.view, member));
+    const result = await this.#options.store.txn({ compares: group.compares, ops: group.ops });
+    const epoch = this.feed.revision?.epoch ?? '';
+    if (result.committed) await this.feed.waitFor({ epoch, revision: result.revision });
+  }
+
+  async #dismiss({ identity, instance }: Member): Promise<void> {
+    const record = this.view.members.get(identity, instance);
+    if (record?.value.replica !== this.replica) return;
+    try {
+      for (const txn of packTxns([removeMember(record)])) await this.#options.store.txn(txn);
+    } catch (error) {
+      // The record is cleared by the leader when this replica is gone, or replaced by the instance's next one.
+      if (!isBerthError(error)) throw error;
+      this.#options.log.warn({ err: error, identity }, 'a member could not be taken off the list');
+    }
+  }
+
+  #identities(): string[] {
+    const nowMs = this.#options.clock.wall();
+    const valid = [...this.view.certificates.values()].filter(({ value }) => value.notAfterMs > nowMs);
+    return [...new Set(valid.map(({ value }) => value.identity))].sort();
+  }
+}
