@@ -1,0 +1,56 @@
+import type { Task } from '@berth/contracts/workload';
+import { removeSlot } from './slot.ts';
+import type { Action, Decision, ServiceScene } from './types.ts';
+import type { NamedSlot, UpdateDecision } from './update.ts';
+
+/** What both modes end with: progress that is shown, versions that nobody runs any more, the next look. */
+export function conclude(
+  scene: ServiceScene,
+  slots: readonly NamedSlot[],
+  update: UpdateDecision,
+  more: readonly Action[],
+): Decision {
+  const { service } = scene.record;
+  const actions = [...slots.flatMap(({ decision }) => decision.actions), ...update.actions, ...more];
+  const wanted = slots.length;
+  if (
+    service &&
+    (service.update !== update.update || service.message !== update.message || service.wanted !== wanted)
+  ) {
+    const { update: state, message } = update;
+    actions.push({ kind: 'show-service', serviceId: service.id, update: state, message, wanted });
+  }
+  actions.push(...unusedVersions(scene));
+  const wakes = slots.map(({ decision }) => decision.wakeAtMs).filter((atMs) => atMs !== undefined);
+  return wakes.length === 0 ? { actions } : { actions, wakeAtMs: Math.min(...wakes) };
+}
+
+/** Takes a whole service away: its tasks first, and when the last is gone, itself. */
+export function reconcileRemoval(scene: ServiceScene): Decision {
+  const serviceId = scene.record.service?.id ?? '';
+  if (scene.tasks.length > 0) return { actions: removeSlot(scene.tasks, scene.nodes) };
+  return { actions: [{ kind: 'delete-service', serviceId }] };
+}
+
+/** Tasks by a key, in the order of the keys given. */
+export function groupTasks(
+  scene: ServiceScene,
+  keyOf: (task: Task) => string,
+): Map<string, ServiceScene['tasks'][number][]> {
+  const groups = new Map<string, ServiceScene['tasks'][number][]>();
+  for (const seen of scene.tasks) {
+    const key = keyOf(seen.task);
+    const group = groups.get(key);
+    if (group) group.push(seen);
+    else groups.set(key, [seen]);
+  }
+  return groups;
+}
+
+function unusedVersions({ record, version, versions, tasks }: ServiceScene): Action[] {
+  const used = new Set(tasks.map(({ task }) => task.specVersion)).add(version.version);
+  const serviceId = record.service?.id ?? '';
+  return versions
+    .filter((candidate) => candidate < version.version && !used.has(candidate))
+    .map((candidate) => ({ kind: 'delete-version', serviceId, version: candidate }));
+}

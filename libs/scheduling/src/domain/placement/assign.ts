@@ -1,0 +1,112 @@
+import type { VolumePin } from '@berth/contracts/scheduler';
+import type { PlacementFailure, Task } from '@berth/contracts/workload';
+import { DesiredState } from '@berth/contracts/workload';
+import { gateOf, heldFailure } from '../orchestration/depends-on.ts';
+import { volumeNamesOf } from '../stack/derive.ts';
+import type { Records } from '../state/records.ts';
+import { withTask } from '../state/usage.ts';
+import { demandOf } from './demand.ts';
+import { place } from './place.ts';
+import type { Candidate } from './types.ts';
+
+/** What becomes of a pending task: a node, or the reason why none. */
+export type Assignment =
+  | {
+      readonly kind: 'assign';
+      readonly taskId: string;
+      readonly nodeId: string;
+      /** Named volumes that get their home by it. */
+      readonly pins: readonly VolumePin[];
+    }
+  | { readonly kind: 'hold'; readonly taskId: string; readonly failure: PlacementFailure };
+
+/**
+ * Places pending tasks, oldest first, each on what the ones before have left. Says nothing about a task whose reason to
+ * wait is what its record shows already.
+ */
+export function assignPending(
+  records: Records,
+  candidates: readonly Candidate[],
+  skip: (task: Task) => boolean,
+): Assignment[] {
+  const round = new Round(records, candidates);
+  const assignments: Assignment[] = [];
+  for (const { value: task } of records.pendingTasks()) {
+    if (task.desired !== DesiredState.DESIRED_STATE_RUNNING || skip(task)) continue;
+    const assignment = round.decide(task);
+    if (assignment) assignments.push(assignment);
+  }
+  return assignments;
+}
+
+/** One pass over the pending tasks: what it has given away so far, and which kinds of tasks it could not place. */
+class Round {
+  readonly #records: Records;
+  #candidates: readonly Candidate[];
+  readonly #pins = new Map<string, string>();
+  readonly #failures = new Map<string, PlacementFailure>();
+
+  constructor(records: Records, candidates: readonly Candidate[]) {
+    this.#records = records;
+    this.#candidates = candidates;
+  }
+
+  decide(task: Task): Assignment | undefined {
+    const service = this.#records.services.get(task.serviceId)?.value;
+    const version = this.#records.versions.get(task.serviceId, String(task.specVersion))?.value;
+    // Its service is on its way out, or has moved on: the orchestration deletes it.
+    if (!service || service.removing || !version || service.service?.specVersion !== task.specVersion) return undefined;
+    // Tasks of one service fail alike, so the nodes are asked once.
+    const kind = `${task.serviceId}/${task.nodeId}`;
+    const known = this.#failures.get(kind);
+    if (known) return hold(task, known);
+    const gate = gateOf(this.#records, service);
+    const placement =
+      gate.kind === 'held'
+        ? ({ kind: 'failed', failure: heldFailure(gate, this.#candidates.length) } as const)
+        : place(
+            demandOf(this.#records, task, version, (name) => this.#homeOf(task.namespace, name)),
+            this.#candidates,
+          );
+    if (placement.kind === 'failed') {
+      this.#failures.set(kind, placement.failure);
+      return hold(task, placement.failure);
+    }
+    const names = task.slot > 0 ? volumeNamesOf(task.stack, version.volumes) : [];
+    return this.#give(task, placement.nodeId, names);
+  }
+
+  #give(task: Task, nodeId: string, volumes: readonly string[]): Assignment {
+    this.#candidates = this.#candidates.map((candidate) =>
+      candidate.node.id === nodeId ? { ...candidate, usage: withTask(candidate.usage, task) } : candidate,
+    );
+    const pins: VolumePin[] = [];
+    for (const volume of volumes) {
+      if (this.#homeOf(task.namespace, volume) !== undefined) continue;
+      this.#pins.set(`${task.namespace}/${volume}`, nodeId);
+      pins.push({ namespace: task.namespace, volume, nodeId });
+    }
+    return { kind: 'assign', taskId: task.id, nodeId, pins };
+  }
+
+  #homeOf(namespace: string, volume: string): string | undefined {
+    return this.#pins.get(`${namespace}/${volume}`) ?? this.#records.volumes.get(namespace, volume)?.value.nodeId;
+  }
+}
+
+function hold(task: Task, failure: PlacementFailure): Assignment | undefined {
+  return sameReason(task.pending, failure) ? undefined : { kind: 'hold', taskId: task.id, failure };
+}
+
+/** The numbers in the details move with every task that comes and goes; they are no reason to write. */
+function sameReason(a: PlacementFailure | undefined, b: PlacementFailure): boolean {
+  return (
+    a !== undefined &&
+    a.summary === b.summary &&
+    a.filters.length === b.filters.length &&
+    a.filters.every((result, index) => {
+      const other = b.filters[index];
+      return result.filter === other?.filter && result.nodes === other.nodes;
+    })
+  );
+}

@@ -1,0 +1,228 @@
+import type { NodeStatus } from '@berth/contracts/registry';
+import type { Task } from '@berth/contracts/workload';
+import { DesiredState, RestartCondition, TaskState } from '@berth/contracts/workload';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { nodeFacts, replicas, serviceSpec, stackSpec } from '../testing/builders.ts';
+import { World } from '../testing/world.ts';
+import { portsConflict } from './placement/ports.ts';
+import { holdsResources } from './state/records.ts';
+
+const nodeIds = ['n1', 'n2', 'n3'] as const;
+const mebibyte = 1024 ** 2;
+
+/** What a user may ask for: a few services that compete for cpu, memory and ports. */
+const wish = fc.record({
+  replicas: fc.nat(5),
+  image: fc.constantFrom('a', 'b', 'c'),
+  cpu: fc.constantFrom(0, 500, 1500, 3000),
+  memory: fc.constantFrom(0, 512, 3000),
+  port: fc.constantFrom(0, 0, 8080),
+  global: fc.boolean(),
+  restart: fc.constantFrom(RestartCondition.RESTART_CONDITION_ANY, RestartCondition.RESTART_CONDITION_ON_FAILURE),
+});
+type Wish = typeof wish extends fc.Arbitrary<infer T> ? T : never;
+
+const specOf = (wishes: readonly Wish[]) =>
+  stackSpec(
+    'shop',
+    wishes.map((each, index) =>
+      serviceSpec(`s${index}`, {
+        mode: each.global ? { $case: 'global', value: {} } : replicas(each.replicas),
+        container: { image: each.image },
+        reservations: { cpuMillis: each.cpu, memoryBytes: each.memory * mebibyte },
+        ports: each.port === 0 ? [] : [{ target: 80, published: each.port, protocol: 1, hostIp: '' }],
+        restart: { condition: each.restart, delayMs: 1000, maxAttempts: 4, windowMs: 0 },
+      }),
+    ),
+  );
+
+const event = fc.oneof(
+  fc.record({ kind: fc.constant('apply' as const), wishes: fc.array(wish, { minLength: 1, maxLength: 3 }) }),
+  fc.record({ kind: fc.constant('progress' as const), pick: fc.nat(), outcome: fc.nat(5) }),
+  fc.record({ kind: fc.constant('agents' as const) }),
+  fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(500, 11_000, 70_000) }),
+  fc.record({ kind: fc.constant('node' as const), pick: fc.nat(2), status: fc.constantFrom(1, 2, 3, 4) }),
+  fc.record({ kind: fc.constant('fail-over' as const), after: fc.nat(6) }),
+  fc.record({ kind: fc.constant('decide' as const) }),
+);
+type Event = typeof event extends fc.Arbitrary<infer T> ? T : never;
+
+class Play {
+  readonly world = new World(nodeIds.map((id) => nodeFacts(id)));
+  readonly #status = new Map<string, number>();
+
+  do(step: Event): void {
+    const { world } = this;
+    switch (step.kind) {
+      case 'apply':
+        world.apply(specOf(step.wishes));
+        break;
+      case 'progress':
+        this.#progress(step.pick, step.outcome);
+        break;
+      case 'agents':
+        world.agents((id) => this.#ready(id));
+        break;
+      case 'time':
+        world.nowMs += step.ms;
+        break;
+      case 'node':
+        this.#status.set(nodeIds[step.pick] ?? 'n1', step.status);
+        this.#setNodes();
+        break;
+      case 'fail-over':
+        world.converge(step.after);
+        world.failOver();
+        break;
+      default:
+        world.converge();
+    }
+    check(world);
+  }
+
+  /** Everything is well again. */
+  heal(): void {
+    this.#status.clear();
+    this.#setNodes();
+  }
+
+  #ready(id: string): boolean {
+    return (this.#status.get(id) ?? 1) === 1;
+  }
+
+  #setNodes(): void {
+    this.world.setNodes(nodeIds.map((id) => nodeFacts(id, { status: (this.#status.get(id) ?? 1) as NodeStatus })));
+  }
+
+  #progress(pick: number, outcome: number): void {
+    const { world } = this;
+    const live = [...world.records.tasks.values()]
+      .map(({ value }) => value)
+      .filter(({ id, nodeId }) => this.#ready(nodeId) && holdsResources(world.state(id)));
+    const task = live[pick % Math.max(1, live.length)];
+    if (!task) return;
+    const failedRuns = (world.records.status(task.id)?.failedRuns ?? 0) + 1;
+    const run = (world.records.status(task.id)?.run ?? 0) + 1;
+    if (task.desired !== DesiredState.DESIRED_STATE_RUNNING) return;
+    switch (outcome) {
+      case 0:
+        world.report(task.id, { state: TaskState.TASK_STATE_FAILED, exitCode: 1, failedRuns });
+        break;
+      case 1:
+        world.report(task.id, { state: TaskState.TASK_STATE_REJECTED });
+        break;
+      case 2:
+        world.report(task.id, { state: TaskState.TASK_STATE_COMPLETE });
+        break;
+      case 3:
+        world.report(task.id, { state: TaskState.TASK_STATE_RESTARTING, run, failedRuns, exitCode: 1 });
+        break;
+      default:
+        world.run(task.id);
+    }
+  }
+}
+
+/** What must hold at every moment, whatever happened. */
+function check(world: World): void {
+  const tasks = [...world.records.tasks.values()].map(({ value }) => value);
+  const slots = new Map<string, Task[]>();
+  for (const task of tasks) {
+    if (task.desired !== DesiredState.DESIRED_STATE_RUNNING) continue;
+    const slot = `${task.serviceId}/${task.slot}/${task.slot === 0 ? task.nodeId : ''}`;
+    slots.set(slot, [...(slots.get(slot) ?? []), task]);
+  }
+  for (const [slot, wanted] of slots) expect(wanted.length, `tasks wanted in ${slot}`).toBe(1);
+  for (const id of nodeIds) {
+    const held = tasks.filter((task) => task.nodeId === id && holdsResources(world.state(task.id)));
+    const sum = (of: (task: Task) => number) => held.reduce((total, task) => total + of(task), 0);
+    expect(sum((task) => task.reservations?.cpuMillis ?? 0)).toBeLessThanOrEqual(4000);
+    expect(sum((task) => task.reservations?.memoryBytes ?? 0)).toBeLessThanOrEqual(8 * 1024 ** 3);
+    const ports = held.flatMap((task) => task.hostPorts);
+    ports.forEach((port, index) => {
+      expect(ports.slice(0, index).some((other) => portsConflict(port, other))).toBe(false);
+    });
+    expect(world.records.usage(id).cpuMillis).toBe(sum((task) => task.reservations?.cpuMillis ?? 0));
+  }
+}
+
+describe('whatever happens', () => {
+  it('no node is promised more than it has, no slot has two wanted tasks, and all comes to rest', () => {
+    fc.assert(
+      fc.property(fc.array(event, { minLength: 5, maxLength: 40 }), (events) => {
+        const play = new Play();
+        const { world } = play;
+        for (const step of events) play.do(step);
+        play.heal();
+        for (let turn = 0; turn < 60; turn += 1) {
+          world.settle();
+          world.advance(30_000);
+          check(world);
+        }
+        // At rest nothing is decided any more, not by a new leader either.
+        world.settle();
+        world.failOver();
+        const { actions, assignments, stackActions } = world.decide();
+        expect([...actions, ...assignments, ...stackActions]).toEqual([]);
+        for (const { value } of world.records.services.values()) {
+          const { service } = value;
+          if (!service || service.mode === 'global') continue;
+          const active = world.active(service.name);
+          expect(active.map(({ slot }) => slot)).toEqual(Array.from({ length: value.replicas }, (_, slot) => slot + 1));
+          const history = world.tasks(service.name).length - active.length;
+          expect(history).toBeLessThanOrEqual(value.replicas * world.limits.taskHistoryPerSlotMax);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('a plan that was cut off anywhere ends where the whole one does', () => {
+    fc.assert(
+      fc.property(
+        fc.array(wish, { minLength: 1, maxLength: 3 }),
+        fc.array(fc.nat(5), { maxLength: 8 }),
+        (wishes, cuts) => {
+          const [whole, cut] = [
+            new World(nodeIds.map((id) => nodeFacts(id))),
+            new World(nodeIds.map((id) => nodeFacts(id))),
+          ];
+          whole.apply(specOf(wishes));
+          whole.settle();
+          cut.apply(specOf(wishes));
+          for (const after of cuts) {
+            cut.converge(after);
+            cut.failOver();
+          }
+          cut.settle();
+          const shape = (world: World) =>
+            [...world.records.tasks.values()]
+              .map(
+                ({ value }) =>
+                  `${value.service}.${value.slot} ${value.slot === 0 ? value.nodeId : ''} ${value.desired}`,
+              )
+              .sort();
+          expect(shape(cut)).toEqual(shape(whole));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('the same spec again decides nothing, at any later time', () => {
+    fc.assert(
+      fc.property(fc.array(wish, { minLength: 1, maxLength: 3 }), fc.nat(10_000_000), (wishes, laterMs) => {
+        const world = new World(nodeIds.map((id) => nodeFacts(id)));
+        world.apply(specOf(wishes));
+        world.settle();
+        const revision = world.revision;
+        world.advance(laterMs);
+        expect(world.apply(specOf(wishes))).toBe('unchanged');
+        world.advance(laterMs);
+        expect(world.revision).toBe(revision);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});

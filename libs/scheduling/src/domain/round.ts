@@ -1,0 +1,115 @@
+import type { Task } from '@berth/contracts/workload';
+
+import { gateOf } from './orchestration/depends-on.ts';
+import { eligibleNodes, reconcileGlobal } from './orchestration/global.ts';
+import type { Observations } from './orchestration/observations.ts';
+import { reconcileReplicated } from './orchestration/replicated.ts';
+import type { Action, Decision, Limits, NodesView, SeenTask } from './orchestration/types.ts';
+import type { Assignment } from './placement/assign.ts';
+import { assignPending } from './placement/assign.ts';
+import type { Candidate } from './placement/types.ts';
+import type { StackAction } from './stack/reconcile.ts';
+import { reconcileStack } from './stack/reconcile.ts';
+import type { Records } from './state/records.ts';
+
+/** What one round of the leader looks at. */
+export interface RoundInput {
+  readonly records: Records;
+  readonly nodes: NodesView;
+  readonly candidates: readonly Candidate[];
+  readonly observations: Observations;
+  /** Has the network-manager still networks of a stack? Undefined while that is not known. */
+  readonly networksLeft: (stackId: string) => boolean | undefined;
+  /** Stacks and services that something has changed of. */
+  readonly stacks: ReadonlySet<string>;
+  readonly services: ReadonlySet<string>;
+  readonly limits: Limits;
+  /** Monotonic. */
+  readonly nowMs: number;
+}
+
+/** What the round decides. Stages meet in the store: a task made in one round is placed in a later one. */
+export interface Round {
+  readonly stackActions: readonly StackAction[];
+  readonly actions: readonly Action[];
+  readonly assignments: readonly Assignment[];
+  /** When to look at a service again, in monotonic milliseconds. */
+  readonly wakes: ReadonlyMap<string, number>;
+}
+
+/** Decides one round: stacks into services, services into tasks, pending tasks onto nodes. Pure. */
+export function decideRound(input: RoundInput): Round {
+  const { records, stacks } = input;
+  const stackActions = [...stacks].sort().flatMap((id) => {
+    const record = records.stack(id)?.value;
+    if (!record) return [];
+    const eligible = (spec: { constraints: readonly string[] }): number =>
+      eligibleNodes(input.nodes, spec.constraints).length;
+    return reconcileStack({ record, records, eligible, networksLeft: input.networksLeft(id) });
+  });
+  // What the stack stage is about to rewrite is decided on when it stands.
+  const rewritten = new Set(stackActions.flatMap((action) => ('serviceId' in action ? [action.serviceId] : [])));
+  const actions: Action[] = [];
+  const wakes = new Map<string, number>();
+  for (const id of [...withDependents(records, input.services)].sort()) {
+    if (rewritten.has(id)) continue;
+    const decision = decideService(input, id);
+    actions.push(...decision.actions);
+    if (decision.wakeAtMs !== undefined) wakes.set(id, decision.wakeAtMs);
+  }
+  const touched = new Set(actions.flatMap((action) => ('taskId' in action ? [action.taskId] : [])));
+  const skip = (task: Task): boolean =>
+    touched.has(task.id) ||
+    rewritten.has(task.serviceId) ||
+    records.stack(task.stackId)?.value.stack?.removing !== false;
+  return { stackActions, actions, assignments: assignPending(records, input.candidates, skip), wakes };
+}
+
+/** One service's tasks against what it should have. */
+export function decideService(
+  input: Omit<RoundInput, 'candidates' | 'stacks' | 'services'>,
+  serviceId: string,
+): Decision {
+  const { records, nodes, limits, nowMs } = input;
+  const record = records.services.get(serviceId)?.value;
+  if (!record?.service) return { actions: [] };
+  const version = records.currentVersion(record);
+  if (!version) return { actions: [] };
+  const scene = {
+    record,
+    removing: record.removing || records.stack(record.service.stackId)?.value.stack?.removing !== false,
+    version,
+    versions: records.versionsOf(serviceId).map((each) => each.version),
+    tasks: records.tasksOf(serviceId).map((held): SeenTask => {
+      const task = held.value;
+      return {
+        task,
+        status: records.status(task.id),
+        state: records.stateOf(task),
+        createRevision: held.createRevision,
+        sinceMs: input.observations.sinceMs(task.id, nowMs),
+        failuresMs: input.observations.failuresMs(task.id),
+      };
+    }),
+    nodes,
+    gate: gateOf(records, record),
+  };
+  return record.service.mode === 'global'
+    ? reconcileGlobal(scene, limits, nowMs)
+    : reconcileReplicated(scene, limits, nowMs);
+}
+
+/** Services, and those of their stacks that await one of them. */
+function withDependents(records: Records, services: ReadonlySet<string>): Set<string> {
+  const all = new Set(services);
+  for (const id of services) {
+    const service = records.services.get(id)?.value.service;
+    if (!service) continue;
+    for (const { value } of records.servicesOf(service.stackId)) {
+      if (value.service && value.dependsOn.some((dependency) => dependency.service === service.name)) {
+        all.add(value.service.id);
+      }
+    }
+  }
+  return all;
+}

@@ -1,0 +1,222 @@
+import { WriteSet } from '@berth/changes';
+import type { Service, ServiceRecord } from '@berth/contracts/scheduler';
+import { UpdateState } from '@berth/contracts/scheduler';
+import type { Task } from '@berth/contracts/workload';
+import { DesiredState, TaskState } from '@berth/contracts/workload';
+import type { TxnGroup } from '@berth/kernel';
+import { assert, unreachable } from '@berth/kernel';
+import { stackScope, volumeName } from '@berth/workload';
+import type { Action } from './orchestration/types.ts';
+import type { Assignment } from './placement/assign.ts';
+import { hostPortsOf } from './stack/derive.ts';
+import type { ServiceFields, StackAction } from './stack/reconcile.ts';
+import { families, owner } from './state/families.ts';
+import type { Records } from './state/records.ts';
+import type { Held } from './state/table.ts';
+
+/** What the shell lends to writes: ids and the time for show. */
+export interface Supplies {
+  newId(): string;
+  /** Milliseconds since 1970. */
+  readonly wallMs: number;
+}
+
+/** What must be written for an action, all or nothing, provided that what it was decided on still stands. */
+export function writesOf(records: Records, action: Action | StackAction | Assignment, supplies: Supplies): TxnGroup {
+  const writes = new WriteSet(owner);
+  switch (action.kind) {
+    case 'assign': {
+      const held = taskOf(records, action.taskId);
+      const { nodeId } = action;
+      writes.update(
+        families.task,
+        { ...held.value, nodeId, state: TaskState.TASK_STATE_ASSIGNED, pending: undefined },
+        held,
+      );
+      for (const pin of action.pins) writes.create(families.volume, pin);
+      break;
+    }
+    case 'hold': {
+      const held = taskOf(records, action.taskId);
+      writes.update(families.task, { ...held.value, pending: action.failure }, held);
+      break;
+    }
+    case 'create-task':
+      writes.create(families.task, newTask(records, action, supplies));
+      break;
+    case 'set-desired': {
+      const held = taskOf(records, action.taskId);
+      writes.update(families.task, { ...held.value, desired: action.desired }, held);
+      break;
+    }
+    case 'orphan-task': {
+      const held = taskOf(records, action.taskId);
+      const desired =
+        held.value.desired === DesiredState.DESIRED_STATE_REMOVE
+          ? held.value.desired
+          : DesiredState.DESIRED_STATE_SHUTDOWN;
+      writes.update(families.task, { ...held.value, state: TaskState.TASK_STATE_ORPHANED, desired }, held);
+      break;
+    }
+    case 'delete-task': {
+      const held = taskOf(records, action.taskId);
+      writes.delete(families.task, held.value, held);
+      const status = records.statuses.get(action.taskId);
+      if (status) writes.delete(families.status, status.value);
+      break;
+    }
+    case 'show-service': {
+      const { update, message, wanted } = action;
+      changeService(writes, records, action.serviceId, (record) => ({
+        ...record,
+        service: { ...record.service, update, message, wanted },
+      }));
+      break;
+    }
+    case 'delete-version': {
+      const version = records.versions.get(action.serviceId, String(action.version));
+      if (version) writes.delete(families.version, version.value);
+      break;
+    }
+    case 'delete-service': {
+      const held = serviceOf(records, action.serviceId);
+      writes.delete(families.service, held.value, held);
+      for (const version of records.versionsOf(action.serviceId)) writes.delete(families.version, version);
+      break;
+    }
+    default:
+      writeStack(writes, records, action, supplies);
+  }
+  return writes.group();
+}
+
+function writeStack(writes: WriteSet, records: Records, action: StackAction, supplies: Supplies): void {
+  switch (action.kind) {
+    case 'create-service': {
+      const service = newService(records, action.stackId, supplies.newId(), action.fields);
+      const { replicas, dependsOn } = action.fields;
+      writes.create(families.service, { service, replicas, dependsOn, removing: false });
+      writes.create(families.version, { serviceId: service.id, version: 1, ...action.content });
+      break;
+    }
+    case 'change-service': {
+      const { content, fields, serviceId } = action;
+      changeService(writes, records, serviceId, (record) => {
+        const specVersion = record.service.specVersion + (content ? 1 : 0);
+        if (content) writes.create(families.version, { serviceId, version: specVersion, ...content });
+        const message = content ? '' : record.service.message;
+        return { ...record, ...fields, service: { ...record.service, ...fields.service, specVersion, message } };
+      });
+      break;
+    }
+    case 'retire-service':
+      changeService(writes, records, action.serviceId, (record) => ({ ...record, removing: true }));
+      break;
+    case 'observe-stack':
+      changeStack(writes, records, action.stackId, { observedVersion: action.version });
+      break;
+    case 'show-stack':
+      changeStack(writes, records, action.stackId, { waitingForNodes: [...action.waitingForNodes] });
+      break;
+    case 'delete-stack':
+      deleteStack(writes, records, action.stackId);
+      break;
+    default:
+      unreachable(action);
+  }
+}
+
+function newTask(records: Records, action: Extract<Action, { kind: 'create-task' }>, supplies: Supplies): Task {
+  const { service } = serviceOf(records, action.serviceId).value;
+  const spec = records.versions.get(action.serviceId, String(action.specVersion))?.value.spec;
+  assert(service && spec, 'a task is made of a service and a version that stand in the store');
+  return {
+    id: supplies.newId(),
+    namespace: service.namespace,
+    stackId: service.stackId,
+    stack: service.stack,
+    serviceId: service.id,
+    service: service.name,
+    specVersion: action.specVersion,
+    slot: action.slot,
+    nodeId: action.nodeId,
+    desired: DesiredState.DESIRED_STATE_RUNNING,
+    state: TaskState.TASK_STATE_PENDING,
+    image: spec.container?.image ?? '',
+    pending: undefined,
+    createdAtMs: supplies.wallMs,
+    earlierFailedRuns: action.earlierFailedRuns,
+    static: false,
+    reservations: spec.reservations ?? { cpuMillis: 0, memoryBytes: 0 },
+    hostPorts: hostPortsOf(spec),
+  };
+}
+
+function newService(records: Records, stackId: string, id: string, fields: ServiceFields): Service {
+  const stack = records.stack(stackId)?.value.stack;
+  assert(stack, 'a service is made for a stack that stands in the store');
+  const { namespace, name } = stack;
+  return {
+    ...fields.service,
+    id,
+    namespace,
+    stackId,
+    stack: name,
+    specVersion: 1,
+    running: 0,
+    update: UpdateState.UPDATE_STATE_UNSPECIFIED,
+    message: '',
+  };
+}
+
+/** A stack goes with all that carries its id; of its named volumes only those that its removal took along. */
+function deleteStack(writes: WriteSet, records: Records, stackId: string): void {
+  const held = records.stack(stackId);
+  const spec = records.specs.get(stackId);
+  assert(held?.value.stack, 'a stack is deleted that stands in the store');
+  const { name, namespace } = held.value.stack;
+  writes.delete(families.stack, held.value, held);
+  if (spec) writes.delete(families.spec, spec.value);
+  for (const volume of held.value.removeVolumes ? (spec?.value.spec?.volumes ?? []) : []) {
+    const pin = records.volumes.get(namespace, volumeName(name, volume));
+    if (pin) writes.delete(families.volume, pin.value);
+  }
+  writes.dropScope(stackScope(stackId));
+}
+
+type StackOf = NonNullable<ReturnType<Records['stack']>>['value'];
+
+function changeStack(
+  writes: WriteSet,
+  records: Records,
+  stackId: string,
+  change: Partial<NonNullable<StackOf['stack']>>,
+): void {
+  const held = records.stack(stackId);
+  assert(held?.value.stack, 'a stack is changed that stands in the store');
+  writes.update(families.stack, { ...held.value, stack: { ...held.value.stack, ...change } }, held);
+}
+
+function changeService(
+  writes: WriteSet,
+  records: Records,
+  serviceId: string,
+  change: (record: ServiceRecord & { service: Service }) => ServiceRecord,
+): void {
+  const held = serviceOf(records, serviceId);
+  const { service } = held.value;
+  assert(service, 'a service record has a service');
+  writes.update(families.service, change({ ...held.value, service }), held);
+}
+
+function taskOf(records: Records, taskId: string): Held<Task> {
+  const held = records.tasks.get(taskId);
+  assert(held, 'what is decided on a task stands in the mirror it was decided on');
+  return held;
+}
+
+function serviceOf(records: Records, serviceId: string): Held<ServiceRecord> {
+  const held = records.services.get(serviceId);
+  assert(held, 'what is decided on a service stands in the mirror it was decided on');
+  return held;
+}
