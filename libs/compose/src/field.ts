@@ -52,10 +52,10 @@ export class Field {
   }
 
   /** All entries of a map in the order of the file. Nothing written is an empty map. */
-  entries(): [string, Field][] {
+  entries(expected: 'a map' | 'a list or a map' = 'a map'): [string, Field][] {
     if (this.isNull) return [];
     if (this.node.kind !== 'map') {
-      this.#wrong('a map');
+      this.#wrong(expected);
       return [];
     }
     const fields: [string, Field][] = [];
@@ -66,10 +66,10 @@ export class Field {
   }
 
   /** The items of a list. Nothing written is an empty list. */
-  items(): Field[] {
+  items(expected: 'a list' | 'a text or a list' = 'a list'): Field[] {
     if (this.isNull) return [];
     if (this.node.kind !== 'list') {
-      this.#wrong('a list');
+      this.#wrong(expected);
       return [];
     }
     return this.node.items.map((item, index) => new Field(item, `${this.path}[${index}]`, this.report));
@@ -77,7 +77,7 @@ export class Field {
 
   /** The items of a list, or the value itself where one value may stand for a list of one. */
   oneOrMany(): Field[] {
-    return this.node.kind === 'scalar' ? [this] : this.items();
+    return this.node.kind === 'scalar' ? [this] : this.items('a text or a list');
   }
 
   /** Checks that this is a map and reports every key that this place does not know or Berth does not support. */

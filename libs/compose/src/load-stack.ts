@@ -150,7 +150,8 @@ function readServices(
   const wanted = options.profiles ?? (env['COMPOSE_PROFILES'] ?? '').split(',').map((profile) => profile.trim());
   const services = new Map<string, ServiceDraft>();
   const inactive = new Set<string>();
-  const entries = root.get('services')?.entries() ?? [];
+  const servicesField = root.get('services');
+  const entries = servicesField?.entries() ?? [];
   for (const [name, field] of entries.sort(([a], [b]) => compareText(a, b))) {
     if (isActive(field, wanted)) {
       services.set(name, readService(name, field, surroundings));
@@ -159,7 +160,7 @@ function readServices(
       root.report.forget(field.path);
     }
   }
-  if (entries.length === 0 && root.get('services')?.node.kind !== 'scalar') {
+  if (entries.length === 0 && (servicesField === undefined || servicesField.node.kind === 'map')) {
     root.fail('the file declares no services', 'declare at least one service under `services:`');
   }
   return { services, inactive };

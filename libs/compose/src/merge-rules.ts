@@ -7,7 +7,12 @@ export type Rule =
   /** The later value replaces the earlier. */
   | { readonly kind: 'replace' }
   /** Lists are one after the other; an item with the key of an earlier one replaces it; one without a key is added. */
-  | { readonly kind: 'list'; readonly key: (item: Node) => string | undefined }
+  | {
+      readonly kind: 'list';
+      readonly key: (item: Node) => string | undefined;
+      /** Gives the map spelling the shape of a list. */
+      readonly fromMap?: (map: MapNode) => ListNode;
+    }
   /** Both forms are read as a map; its entries are merged. */
   | { readonly kind: 'map'; readonly fromList: (list: ListNode) => MapNode | undefined };
 
@@ -27,7 +32,7 @@ const rules: Readonly<Record<string, Rule>> = {
   'services.*.env_file': { kind: 'list', key: (item) => scalarText(field(item, 'path') ?? item) },
   'services.*.environment': pairs,
   'services.*.expose': uniqueTexts,
-  'services.*.extra_hosts': { kind: 'list', key: scalarText },
+  'services.*.extra_hosts': { kind: 'list', key: scalarText, fromMap: hostsToList },
   'services.*.healthcheck.test': replace,
   'services.*.labels': pairs,
   'services.*.networks': { kind: 'map', fromList: namesToMap(undefined) },
@@ -61,6 +66,15 @@ function pairsToMap(list: ListNode): MapNode | undefined {
     entries.set(key, { keyAt: item.at, value });
   }
   return { kind: 'map', at: list.at, entries };
+}
+
+function hostsToList(map: MapNode): ListNode {
+  const items = [...map.entries].flatMap(([name, { value }]) =>
+    (value.kind === 'list' ? value.items : [value]).map((item) =>
+      item.kind === 'scalar' ? textNode(`${name}=${item.text}`, item) : item,
+    ),
+  );
+  return { kind: 'list', at: map.at, items };
 }
 
 function namesToMap(condition: string | undefined): (list: ListNode) => MapNode | undefined {

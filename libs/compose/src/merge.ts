@@ -56,6 +56,7 @@ function merge(base: Node, over: Node, path: readonly string[], report: Report):
 /** Gives the two spellings of one thing (a text or a list of it, a list of pairs or a map) one shape. */
 function shape(node: Node, rule: NonNullable<ReturnType<typeof ruleOf>>): Node {
   if (rule.kind === 'list' && node.kind === 'scalar') return { kind: 'list', at: node.at, items: [node] };
+  if (rule.kind === 'list' && node.kind === 'map' && rule.fromMap !== undefined) return rule.fromMap(node);
   if (rule.kind === 'map' && node.kind === 'list') return rule.fromList(node) ?? node;
   return node;
 }

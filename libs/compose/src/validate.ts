@@ -20,12 +20,31 @@ export interface StackDraft {
 
 /** Reports what is wrong between the parts of a stack. */
 export function validate(stack: StackDraft): void {
+  checkNames(stack);
   checkReferences(stack);
   checkDependencies(stack);
   checkCycles(stack);
   checkHostPorts(stack);
   checkRealNames('network', stack.networks);
   checkRealNames('volume', stack.volumes);
+}
+
+/** DNS does not tell capitals from small letters. */
+function checkNames({ services }: StackDraft): void {
+  const seen = new Map<string, ServiceDraft>();
+  for (const service of services.values()) {
+    const { name, field } = service;
+    const earlier = seen.get(name.toLowerCase());
+    if (earlier !== undefined) {
+      field.report.fail(
+        field.keyAt,
+        field.path,
+        `"${name}" and "${earlier.name}" (line ${earlier.field.keyAt.line}) are one name in DNS`,
+        'rename one of the two services',
+      );
+    }
+    seen.set(name.toLowerCase(), service);
+  }
 }
 
 function checkReferences({ services, networks, volumes }: StackDraft): void {

@@ -1,6 +1,9 @@
 import type { Parsed } from '../text/units.ts';
 
-const keysRemedy = 'use node.id, node.hostname, node.role or node.labels.<name> with == or !=';
+const keysRemedy =
+  'use node.id, node.hostname, node.role, node.labels.<name>, node.platform.os, node.platform.arch or engine.labels.<name> with == or !=';
+const keyPattern =
+  /^(node\.(id|hostname|role|platform\.(os|arch))|(node|engine)\.labels\.[a-zA-Z0-9_][a-zA-Z0-9_./-]*)$/;
 
 /** Checks a placement constraint and gives it one spelling: `node.labels.disk == ssd`. */
 export function parseConstraint(text: string): Parsed<string> {
@@ -9,14 +12,7 @@ export function parseConstraint(text: string): Parsed<string> {
     return { ok: false, message: `"${text}" is not a constraint`, remedy: `write KEY == VALUE; ${keysRemedy}` };
   }
   const [, key = '', operator = '', value = ''] = match;
-  if (/^(engine\.labels\.|node\.platform\.|node\.ip$)/.test(key)) {
-    return {
-      ok: false,
-      message: `constraints on ${key} are not supported by this version of Berth`,
-      remedy: 'label the nodes and use node.labels.<name>',
-    };
-  }
-  if (!/^node\.(id|hostname|role|labels\.[a-zA-Z0-9_][a-zA-Z0-9_./-]*)$/.test(key)) {
+  if (!keyPattern.test(key)) {
     return { ok: false, message: `"${key}" is not something nodes are chosen by`, remedy: keysRemedy };
   }
   if (!/^[a-zA-Z0-9:\-_ .*()?+[\]\\^$|/]+$/.test(value)) {

@@ -29,7 +29,7 @@ export function readDependsOn(field: Field | undefined): PlacedDependency[] {
         : [{ service, condition: conditions.service_started, required: true, field: item }];
     });
   }
-  return field.entries().map(([service, entry]) => readDependency(service, entry));
+  return field.entries('a list or a map').map(([service, entry]) => readDependency(service, entry));
 }
 
 function readDependency(service: string, field: Field): PlacedDependency {

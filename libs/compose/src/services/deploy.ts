@@ -115,12 +115,11 @@ function readAmounts(field: Field | undefined): Resources | undefined {
   const cpus = field.get('cpus');
   const memory = field.get('memory');
   const cpuMillis = cpus?.parsed(parseCpus) ?? 0;
-  const memoryBytes = memory?.parsed(parseBytes) ?? 0;
+  const bytes = memory?.parsed(parseBytes);
   if (cpuMillis > cpuMillisMax) cpus?.fail('no machine has that many cores', 'write a number of cores, such as 0.5');
+  const memoryBytes = bytes ?? 0;
   if (memoryBytes > memoryBytesMax) memory?.fail('more than 1 PiB of memory', 'check the unit; 512m is 512 MiB');
-  if (memory !== undefined && memory.node.kind === 'scalar' && memory.node.text.trim() === '0') {
-    memory.fail('0 bytes of memory', 'write an amount such as 512m, or remove the key');
-  }
+  if (bytes === 0) memory?.fail('0 bytes of memory', 'write an amount such as 512m, or remove the key');
   return { cpuMillis, memoryBytes };
 }
 

@@ -1,8 +1,8 @@
+import { resolve } from 'node:path/posix';
 import type { Field } from '../field.ts';
 import { envFileLevel } from '../keys.ts';
 import { parseDotenv } from '../text/dotenv.ts';
 import type { Lookup } from '../text/interpolate.ts';
-import { resolvePath } from '../text/paths.ts';
 import { readPairs, sortedRecord } from './pairs.ts';
 
 /** What a reader of paths and variables needs from the caller. */
@@ -45,7 +45,7 @@ function readEnvFile(field: Field, surroundings: Surroundings, values: Map<strin
   const required = field.get('required')?.boolean() ?? true;
   const format = field.get('format')?.oneOf(['raw']);
   if (path === undefined) return;
-  const resolved = resolvePath(surroundings.workingDir, path);
+  const resolved = resolve(surroundings.workingDir, path);
   const text = surroundings.readFile(resolved);
   if (text !== undefined) {
     const parsed = parseDotenv({ path: resolved, text }, surroundings.lookup, field.report, format ?? 'dotenv');

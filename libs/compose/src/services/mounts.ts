@@ -1,8 +1,8 @@
+import { resolve } from 'node:path/posix';
 import type { Mount } from '@berth/contracts/workload';
 import { MountType } from '@berth/contracts/workload';
 import type { Field } from '../field.ts';
 import { bindLevel, mountLevel, mountTmpfsLevel, mountVolumeLevel } from '../keys.ts';
-import { resolvePath } from '../text/paths.ts';
 import { parseBytes } from '../text/units.ts';
 import type { Surroundings } from './environment.ts';
 
@@ -28,7 +28,7 @@ function mount(spec: Partial<Mount> & Pick<Mount, 'type' | 'target'>): Mount {
     createHostPath: false,
     volumeNocopy: false,
     ...spec,
-    target: resolvePath('/', spec.target),
+    target: resolve('/', spec.target),
   };
 }
 
@@ -113,11 +113,11 @@ function hostPath(field: Field, source: string, { workingDir, lookup }: Surround
   if (source !== '~' && !source.startsWith('~/')) {
     if (source.startsWith('~'))
       return field.fail(`the home of another user (${source}) is not known`, 'write the full path');
-    return resolvePath(workingDir, source);
+    return resolve(workingDir, source);
   }
   const home = lookup('HOME');
   if (!home?.startsWith('/')) return field.fail('HOME is not set, so "~" is not known', 'write the full path');
-  return resolvePath(home, `.${source.slice(1)}`);
+  return resolve(home, `.${source.slice(1)}`);
 }
 
 function longMount(field: Field, surroundings: Surroundings): Mount | undefined {
@@ -180,7 +180,7 @@ function absoluteTarget(field: Field): string | undefined {
   if (target === undefined) return undefined;
   if (!target.startsWith('/'))
     return targetField.fail(`"${target}" is not an absolute path`, 'start the target with /');
-  return resolvePath('/', target) === '/'
+  return resolve('/', target) === '/'
     ? targetField.fail('nothing can be mounted over /', 'choose another target')
     : target;
 }
@@ -191,7 +191,7 @@ function tmpfsMount(field: Field): Mount | undefined {
   if (text === undefined) return undefined;
   const split = text.indexOf(':');
   const target = split < 0 ? text : text.slice(0, split);
-  if (!target.startsWith('/') || resolvePath('/', target) === '/') {
+  if (!target.startsWith('/') || resolve('/', target) === '/') {
     return field.fail(`"${target}" is not an absolute path`, 'write the path in the container, such as /run');
   }
   const spec = { tmpfsSizeBytes: 0, tmpfsMode: 0, readOnly: false };

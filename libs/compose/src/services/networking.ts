@@ -57,7 +57,7 @@ function listed(field: Field): Attachment[] {
 }
 
 function mapped(field: Field): Attachment[] {
-  return field.entries().map(([network, entry]) => {
+  return field.entries('a list or a map').map(([network, entry]) => {
     if (entry.isNull || !entry.keys(attachmentLevel)) return { network, aliases: [], field: entry };
     const aliases = (entry.get('aliases')?.items() ?? []).flatMap((item) => {
       const alias = item.filled();
@@ -80,7 +80,8 @@ export function isHostname(text: string): boolean {
 /** Lines of /etc/hosts as "name:address", sorted. */
 export function readExtraHosts(field: Field | undefined): string[] {
   if (field === undefined) return [];
-  const lines = field.node.kind === 'list' ? field.items().flatMap(hostLine) : field.entries().flatMap(hostEntry);
+  const lines =
+    field.node.kind === 'list' ? field.items().flatMap(hostLine) : field.entries('a list or a map').flatMap(hostEntry);
   return [...new Set(lines)];
 }
 

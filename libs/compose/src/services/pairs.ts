@@ -22,7 +22,7 @@ export function readPairs(field: Field): Pair[] {
       return [{ key, value: split < 0 ? undefined : text.slice(split + 1), field: item }];
     });
   }
-  return field.entries().flatMap(([key, entry]): Pair[] => {
+  return field.entries('a list or a map').flatMap(([key, entry]): Pair[] => {
     if (entry.isNull) return [{ key, value: undefined, field: entry }];
     const value = entry.scalar();
     return value === undefined ? [] : [{ key, value, field: entry }];
@@ -45,11 +45,8 @@ export function readLabels(field: Field | undefined): Record<string, string> {
   if (field === undefined) return {};
   const labels = new Map<string, string>();
   for (const pair of readPairs(field)) {
-    if (/^(com\.docker|io\.berth|berth)\./.test(pair.key)) {
-      pair.field.fail(
-        `labels under ${pair.key.split('.').slice(0, -1).join('.')} are reserved`,
-        'use a prefix of your own',
-      );
+    if (pair.key.startsWith('berth.')) {
+      pair.field.fail('labels that start with "berth." are reserved', 'use a prefix of your own');
     }
     labels.set(pair.key, pair.value ?? '');
   }

@@ -11,7 +11,7 @@ export interface SourceFile {
 }
 
 const linePattern = /^[ \t]*(?:export[ \t]+)?([^=:\s]*)[ \t]*([=:]?)[ \t]*/;
-const keyPattern = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
+const keyPattern = /^[A-Za-z0-9_.-]+$/;
 
 /**
  * Reads a dotenv file as docker compose does: `KEY=value` (also `KEY: value` and `export KEY=value`), `#` comments,

@@ -1,6 +1,7 @@
 import type { Parsed } from './units.ts';
 
 const blank = /\s+/y;
+const joinedLine = /\\\n/y;
 const plain = /[^\s'"\\]+/y;
 const single = /'([^']*)'/y;
 const double = /"((?:[^"\\]|\\[\s\S])*)"/y;
@@ -18,12 +19,13 @@ export function splitShellWords(text: string): Parsed<string[]> {
     return match;
   };
   while (at < text.length) {
+    if (take(joinedLine)) continue;
     if (take(blank)) {
       if (word !== undefined) words.push(word);
       word = undefined;
       continue;
     }
-    const part = take(plain)?.[0] ?? take(single)?.[1] ?? unquote(take(double)?.[1]) ?? unescapeOne(take(escaped)?.[1]);
+    const part = take(plain)?.[0] ?? take(single)?.[1] ?? unquote(take(double)?.[1]) ?? take(escaped)?.[1];
     if (part === undefined) {
       return {
         ok: false,
@@ -40,11 +42,6 @@ export function splitShellWords(text: string): Parsed<string[]> {
 /** Between double quotes a backslash escapes only `"`, `\`, `$`, a backtick and the end of the line. */
 function unquote(inner: string | undefined): string | undefined {
   return inner?.replaceAll(/\\(["\\$`\n])/g, (_, char: string) => (char === '\n' ? '' : char));
-}
-
-/** A backslash takes the next character as it is and joins lines. */
-function unescapeOne(char: string | undefined): string | undefined {
-  return char === '\n' ? '' : char;
 }
 
 /** The first word that only a shell would understand, such as `&&` or `>`. */

@@ -1,7 +1,7 @@
-import type { Document, YAMLError, YAMLMap, Node as YamlNode } from 'yaml';
-import { isAlias, isMap, isScalar, isSeq, parseDocument, Scalar } from 'yaml';
+import type { Alias, Document, YAMLError, YAMLMap, Node as YamlNode } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, parseDocument, Scalar, visit } from 'yaml';
 import type { Position, Report } from '../problem.ts';
-import { SourceText } from './source-text.ts';
+import type { SourceText } from './source-text.ts';
 import type { Entry, MapNode, MergeTag, Node } from './tree.ts';
 import { childPath, describe } from './tree.ts';
 
@@ -23,13 +23,15 @@ export function parseYaml(source: SourceText, report: Report): MapNode | undefin
   }
   const document = parseText(source, report);
   if (document === undefined) return undefined;
-  for (const error of document.errors) reportSyntax(error, source, report);
+  reportSyntax(document, source, report);
   if (document.errors.length > 0) return undefined;
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
     report.fail(whole, '', 'the file is empty', 'declare at least one service under `services:`');
     return undefined;
   }
-  const tree = new Converter(source, document, report).convert(document.contents, '');
+  const converter = new Converter(source, document, report);
+  const tree = converter.convert(document.contents, '');
+  if (converter.overflown) return undefined;
   if (tree.kind === 'map') return tree;
   report.fail(
     tree.at,
@@ -58,7 +60,24 @@ function parseText(source: SourceText, report: Report): Document | undefined {
   }
 }
 
-function reportSyntax(error: YAMLError, source: SourceText, report: Report): void {
+/** One problem a line, as one slip makes the parser stumble over all that follows it on the line. */
+function reportSyntax(document: Document, source: SourceText, report: Report): void {
+  const lines = new Set<number>();
+  for (const error of document.errors) {
+    const { line } = source.position(error.pos[0]);
+    const isEcho = lines.size > 0 && error.message.includes('token in YAML stream');
+    if (!lines.has(line) && !isEcho) reportSyntaxError(error, document, source, report);
+    lines.add(line);
+  }
+}
+
+function reportSyntaxError(error: YAMLError, document: Document, source: SourceText, report: Report): void {
+  const quote = error.code === 'MISSING_CHAR' ? openQuote(document, error.pos[0]) : undefined;
+  if (quote !== undefined) {
+    const char = source.text.charAt(quote);
+    report.fail(source.position(quote), '', `YAML syntax: the ${char} is never closed`, `close the value with ${char}`);
+    return;
+  }
   const remedies: Record<string, string> = {
     TAB_AS_INDENT: 'indent with spaces instead of tabs',
     BAD_INDENT: 'align the line with its siblings; close every bracket',
@@ -78,28 +97,57 @@ function reportSyntax(error: YAMLError, source: SourceText, report: Report): voi
   );
 }
 
+/** Where a quoted value starts that runs to the end of the text: the quote is missing there, not at the end. */
+function openQuote(document: Document, end: number): number | undefined {
+  let start: number | undefined;
+  visit(document, {
+    Scalar(_, node) {
+      const quoted = node.type === Scalar.QUOTE_DOUBLE || node.type === Scalar.QUOTE_SINGLE;
+      if (quoted && node.range && node.range[0] < end && node.range[1] >= end) start = node.range[0];
+    },
+  });
+  return start;
+}
+
+/** What each alias stands for: the nearest anchor of its name above it. (The parser's own look-up reads the whole file.) */
+function aliasTargets(document: Document): Map<YamlNode, YamlNode> {
+  const anchors = new Map<string, YamlNode>();
+  const targets = new Map<YamlNode, YamlNode>();
+  visit(document, {
+    Alias(_, node) {
+      const target = anchors.get(node.source);
+      if (target !== undefined) targets.set(node, target);
+    },
+    Value(_, node) {
+      if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
+  return targets;
+}
+
 /** Turns the parser's tree into ours: aliases and merge keys expanded, tags checked, places kept. */
 class Converter {
   readonly #source: SourceText;
-  readonly #document: Document;
+  readonly #targets: ReadonlyMap<YamlNode, YamlNode>;
   readonly #report: Report;
   readonly #open = new Set<YamlNode>();
   #nodes = 0;
+  /** The file has more values than are read; the tree is not whole. */
+  overflown = false;
 
   constructor(source: SourceText, document: Document, report: Report) {
     this.#source = source;
-    this.#document = document;
+    this.#targets = aliasTargets(document);
     this.#report = report;
   }
 
   convert(node: unknown, path: string): Node {
     const at = this.#at(node);
+    if (this.overflown) return { kind: 'null', at };
     this.#nodes += 1;
     if (this.#nodes > nodesMax) {
-      if (this.#nodes === nodesMax + 1) {
-        this.#report.fail(at, path, `the file expands to more than ${nodesMax} values`, 'use fewer YAML aliases');
-      }
-      return { kind: 'null', at };
+      this.overflown = true;
+      this.#report.fail(at, path, `the file expands to more than ${nodesMax} values`, 'use fewer YAML aliases');
     }
     if (isAlias(node)) return this.#alias(node, path, at);
     if (isScalar(node)) return this.#scalar(node, path, at);
@@ -118,8 +166,8 @@ class Converter {
     }
   }
 
-  #alias(node: YamlNode & { readonly source: string }, path: string, at: Position): Node {
-    const target = isAlias(node) ? node.resolve(this.#document) : undefined;
+  #alias(node: Alias, path: string, at: Position): Node {
+    const target = this.#targets.get(node);
     if (target === undefined) {
       this.#report.fail(at, path, `no anchor &${node.source} above this alias`, `define &${node.source} first`);
       return { kind: 'null', at };
@@ -177,7 +225,7 @@ class Converter {
   }
 
   #key(key: unknown, path: string, at: Position): string | undefined {
-    const node = isAlias(key) ? key.resolve(this.#document) : key;
+    const node = isAlias(key) ? this.#targets.get(key) : key;
     if (isScalar(node) && node.value !== null) {
       return typeof node.value === 'string' ? node.value : (node.source ?? String(node.value));
     }
@@ -218,5 +266,3 @@ class Converter {
 function isNullText(node: Scalar): boolean {
   return node.type === Scalar.PLAIN && /^(|~|null|Null|NULL)$/.test(node.source ?? '');
 }
-
-export { SourceText };

@@ -1,0 +1,111 @@
+import type { Bad } from './bad.ts';
+import { web } from './bad.ts';
+
+/** Bad files: ports. */
+export const ports: Bad[] = [
+  {
+    name: 'port 0',
+    text: web('ports:\n  - "8080:0" # here'),
+    key: 'services.web.ports[0]',
+    message: /port 0 is out of range/,
+    remedy: /1 to 65535/,
+  },
+  {
+    name: 'port over 65535',
+    text: web('ports:\n  - 70000:80 # here'),
+    key: 'services.web.ports[0]',
+    message: /70000 is out of range/,
+    remedy: /1 to 65535/,
+  },
+  {
+    name: 'long form over 65535',
+    text: web('ports:\n  - target: 70000 # here'),
+    key: 'services.web.ports[0].target',
+    message: /70000 is out of range/,
+    remedy: /1 to 65535/,
+  },
+  {
+    name: 'long form without target',
+    text: web('ports:\n  - published: 80 # here'),
+    key: 'services.web.ports[0]',
+    message: /needs a target/,
+    remedy: /target: PORT/,
+  },
+  {
+    name: 'no port at all',
+    text: web('ports:\n  - http # here'),
+    key: 'services.web.ports[0]',
+    message: /"http" is not a port/,
+    remedy: /1 to 65535/,
+  },
+  {
+    name: 'ranges of two lengths',
+    text: web('ports:\n  - 8000-8010:80-85 # here'),
+    key: 'services.web.ports[0]',
+    message: /11 ports and the container's has 6/,
+    remedy: /same length/,
+  },
+  {
+    name: 'backward range',
+    text: web('ports:\n  - 8010-8000:8010-8000 # here'),
+    key: 'services.web.ports[0]',
+    message: /ends before it starts/,
+    remedy: /smaller port first/,
+  },
+  {
+    name: 'bad host address',
+    text: web('ports:\n  - 300.0.0.1:80:80 # here'),
+    key: 'services.web.ports[0]',
+    message: /"300\.0\.0\.1" is not an IP address/,
+    remedy: /127\.0\.0\.1:8080:80/,
+  },
+  {
+    name: 'bad protocol',
+    text: web('ports:\n  - 80:80/http # here'),
+    key: 'services.web.ports[0]',
+    message: /"http" is not a protocol/,
+    remedy: /tcp, udp or sctp/,
+  },
+  {
+    name: 'host port of another service',
+    text: web('ports:\n  - 127.0.0.1:8080:80 # here', '  app:\n    image: x\n    ports: ["8080:3000"]'),
+    key: 'services.web.ports[0]',
+    message: /8080\/tcp is already published by "app" on line 8/,
+    remedy: /another port/,
+  },
+  {
+    name: 'host port twice in a service',
+    text: web('ports:\n  - 8080:80\n  - target: 81\n    published: "8080" # here').replace(' # here', ''),
+    key: 'services.web.ports[1]',
+    message: /by this service on line 5/,
+    remedy: /another port/,
+  },
+  {
+    name: 'exposed port of the host network',
+    text: web('network_mode: host\nexpose: [9000] # here', '  app: {image: x, ports: ["9000:80"]}'),
+    key: 'services.web.expose[0]',
+    message: /already published by "app"/,
+    remedy: /another port/,
+  },
+  {
+    name: 'published ports with the host network',
+    text: web('network_mode: host\nports: ["80:80"] # here'),
+    key: 'services.web.ports',
+    message: /network_mode: host/,
+    remedy: /`expose`/,
+  },
+  {
+    name: 'networks with the host network',
+    text: web('network_mode: host # here\nnetworks: [default]'),
+    key: 'services.web.network_mode',
+    message: /exclude each other/,
+    remedy: /remove one/,
+  },
+  {
+    name: 'network of another service',
+    text: web('network_mode: service:db # here'),
+    key: 'services.web.network_mode',
+    message: /"service:db" is not supported/,
+    remedy: /host or none/,
+  },
+];

@@ -1,0 +1,118 @@
+import type { Bad } from './bad.ts';
+import { web } from './bad.ts';
+
+/** Bad files: resources. */
+export const resources: Bad[] = [
+  {
+    name: 'reservation over the limit',
+    text: web('deploy:\n  resources:\n    limits: {memory: 64m}\n    reservations: {memory: 128m} # here'),
+    key: 'services.web.deploy.resources.reservations.memory',
+    message: /134217728 bytes is over the limit of 67108864/,
+    remedy: /at most the limit/,
+  },
+  {
+    name: 'cpu reservation over the limit',
+    text: web('deploy:\n  resources:\n    limits: {cpus: 0.5}\n    reservations: {cpus: "2"} # here'),
+    key: 'services.web.deploy.resources.reservations.cpus',
+    message: /2 cores is over the limit of 0\.5/,
+    remedy: /at most the limit/,
+  },
+  {
+    name: 'negative memory',
+    text: web('deploy:\n  resources:\n    limits: {memory: -1g} # here'),
+    key: 'services.web.deploy.resources.limits.memory',
+    message: /negative/,
+    remedy: /512m/,
+  },
+  {
+    name: 'no memory',
+    text: web('deploy:\n  resources:\n    reservations: {memory: 0} # here'),
+    key: 'services.web.deploy.resources.reservations.memory',
+    message: /0 bytes/,
+    remedy: /512m/,
+  },
+  {
+    name: 'too little memory for Docker',
+    text: web('deploy:\n  resources:\n    limits: {memory: 512k} # here'),
+    key: 'services.web.deploy.resources.limits.memory',
+    message: /under 6 MiB/,
+    remedy: /at least 6m/,
+  },
+  {
+    name: 'more memory than any machine',
+    text: web('deploy:\n  resources:\n    limits: {memory: 2000000g} # here'),
+    key: 'services.web.deploy.resources.limits.memory',
+    message: /more than 1 PiB/,
+    remedy: /unit/,
+  },
+  {
+    name: 'no cpu',
+    text: web('deploy:\n  resources:\n    limits: {cpus: 0} # here'),
+    key: 'services.web.deploy.resources.limits.cpus',
+    message: /less than 0\.001/,
+    remedy: /0\.5/,
+  },
+  {
+    name: 'negative replicas',
+    text: web('deploy:\n  replicas: -1 # here'),
+    key: 'services.web.deploy.replicas',
+    message: /out of range/,
+    remedy: /from 0 to/,
+  },
+  {
+    name: 'replicas of a global service',
+    text: web('deploy:\n  mode: global\n  replicas: 2 # here'),
+    key: 'services.web.deploy.replicas',
+    message: /one task on every node/,
+    remedy: /mode: replicated/,
+  },
+  {
+    name: 'scale against replicas',
+    text: web('scale: 3 # here\ndeploy: {replicas: 2}'),
+    key: 'services.web.scale',
+    message: /scale is 3 but deploy\.replicas is 2/,
+    remedy: /keep one/,
+  },
+  {
+    name: 'job mode',
+    text: web('deploy:\n  mode: replicated-job # here'),
+    key: 'services.web.deploy.mode',
+    message: /not supported/,
+    remedy: /replicated, global/,
+  },
+  {
+    name: 'constraint without operator',
+    text: web('deploy:\n  placement:\n    constraints: [node.role=manager] # here'),
+    key: 'services.web.deploy.placement.constraints[0]',
+    message: /not a constraint/,
+    remedy: /KEY == VALUE/,
+  },
+  {
+    name: 'constraint on nothing',
+    text: web('deploy:\n  placement:\n    constraints: [node.size == big] # here'),
+    key: 'services.web.deploy.placement.constraints[0]',
+    message: /"node\.size" is not something/,
+    remedy: /node\.labels/,
+  },
+  {
+    name: 'constraint on an unknown role',
+    text: web('deploy:\n  placement:\n    constraints: [node.role == master] # here'),
+    key: 'services.web.deploy.placement.constraints[0]',
+    message: /"master" is not a role/,
+    remedy: /manager and worker/,
+  },
+  {
+    name: 'unknown restart policy',
+    text: web('restart: sometimes # here'),
+    key: 'services.web.restart',
+    message: /"sometimes" is not a restart policy/,
+    remedy: /unless-stopped/,
+  },
+  {
+    name: 'unknown restart condition',
+    text: web('deploy:\n  restart_policy:\n    condition: always # here'),
+    key: 'services.web.deploy.restart_policy.condition',
+    message: /"always" is not known/,
+    remedy: /none, on-failure, any/,
+  },
+];
