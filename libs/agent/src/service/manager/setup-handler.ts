@@ -1,0 +1,216 @@
+import type {
+  InitRequest,
+  InitResponse,
+  IssueOperatorRequest,
+  IssueOperatorResponse,
+  SetupServiceImplementation,
+  StatusResponse,
+} from '@berth/contracts/agent';
+import type { CallerContext, Clock, Logger, Rng } from '@berth/kernel';
+import { BerthError, newId } from '@berth/kernel';
+import { isCidr, overlappingRoute } from '../../domain/pool.ts';
+import type { PhaseBoard } from '../phase.ts';
+import type { ClusterState, StateFiles } from '../state-files.ts';
+import { Wake } from '../wake.ts';
+import type { Authority } from './authority.ts';
+
+/** A control plane that has not come up by then is reported as such, with what it waits for. */
+const initTimeoutMs = 300_000;
+
+export interface SetupHandlerOptions {
+  readonly files: StateFiles;
+  readonly authority: Authority;
+  readonly board: PhaseBoard;
+  /** Destinations of the host's routes, in CIDR form. */
+  readonly routes: () => Promise<readonly string[]>;
+  /** Goes to work as the manager of this cluster; again: no more. */
+  readonly begin: (cluster: ClusterState) => void;
+  /** Static tasks by name, with their states. */
+  readonly staticTasks: () => ReadonlyMap<string, string>;
+  /** Where registries are reached, for clients. */
+  readonly registries: () => readonly string[];
+  /** Address to advertise, if the request names none. */
+  readonly advertise: string;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Logger;
+}
+
+interface CallSignal {
+  readonly signal: AbortSignal;
+}
+
+/** What root on this host may ask of the agent, over the Unix socket. */
+export class SetupHandler implements SetupServiceImplementation<CallerContext> {
+  readonly #o: SetupHandlerOptions;
+  /** One init at a time; a second finds what the first has made. */
+  #making: Promise<unknown> = Promise.resolve();
+
+  constructor(options: SetupHandlerOptions) {
+    this.#o = options;
+  }
+
+  async *init(request: InitRequest, { signal }: CallSignal): AsyncIterable<InitResponse> {
+    const { files, authority, begin } = this.#o;
+    const made = this.#making.then(() => this.#makeCluster(request));
+    this.#making = made.catch(() => undefined);
+    const { cluster, fresh } = await made;
+    yield progress(fresh ? `cluster ${cluster.clusterId} made: its CAs are on this host` : 'the cluster exists');
+    begin(cluster);
+    yield* this.#progressUntilReady(signal);
+    const node = await files.node();
+    const certificatePem = await authority.sign({
+      csr: request.operatorCsr,
+      identity: { role: 'operator', name: cluster.operator },
+      addresses: [],
+    });
+    yield {
+      step: {
+        $case: 'result',
+        value: {
+          clusterId: cluster.clusterId,
+          caPem: await authority.caPem(),
+          certificatePem,
+          registries: [...this.#o.registries()],
+          joinToken: (await files.token()) ?? '',
+          nodeId: node?.nodeId ?? '',
+        },
+      },
+    };
+  }
+
+  /** Finds or makes the cluster's state. What it writes last, the cluster's file, is what makes it one. */
+  async #makeCluster(request: InitRequest): Promise<{ cluster: ClusterState; fresh: boolean }> {
+    const { files, authority, rng, log } = this.#o;
+    const wanted = this.#settings(request);
+    const existing = await files.cluster();
+    if (existing) {
+      assertSame(wanted, existing);
+      return { cluster: existing, fresh: false };
+    }
+    if (await files.node()) {
+      throw new BerthError('FailedPrecondition', 'this host is a node of another cluster already', {
+        reason: 'ALREADY_JOINED',
+      });
+    }
+    const overlap = overlappingRoute(wanted.networkPool, await this.#o.routes());
+    if (overlap !== undefined) {
+      throw new BerthError(
+        'InvalidArgument',
+        `the address pool ${wanted.networkPool} overlaps the host's route to ${overlap}. Remedy: name another pool, ` +
+          'e.g. --network-pool 10.192.0.0/12',
+        { reason: 'POOL_OVERLAPS', details: { route: overlap } },
+      );
+    }
+    const clusterId = newId(rng);
+    await authority.create(clusterId);
+    const { token, secretHash } = await authority.newToken();
+    await files.saveToken(token);
+    const cluster = { ...wanted, clusterId, tokenHash: secretHash };
+    await files.saveCluster(cluster);
+    log.info({ clusterId }, 'cluster made');
+    return { cluster, fresh: true };
+  }
+
+  #settings(request: InitRequest): Omit<ClusterState, 'clusterId' | 'tokenHash'> {
+    const networkPool = request.networkPool || '10.64.0.0/10';
+    if (!isCidr(networkPool)) {
+      throw new BerthError('InvalidArgument', `the address pool ${JSON.stringify(networkPool)} is no IPv4 CIDR`, {
+        reason: 'BAD_POOL',
+      });
+    }
+    return {
+      advertise: request.advertiseAddress || this.#o.advertise,
+      networkPool,
+      rangePrefix: request.rangePrefix || 22,
+      blockPrefix: request.blockPrefix || 26,
+      operator: request.operator || 'admin',
+      labels: request.labels,
+    };
+  }
+
+  async *#progressUntilReady(signal: AbortSignal): AsyncIterable<InitResponse> {
+    const { board, staticTasks, clock } = this.#o;
+    const wake = new Wake(clock);
+    const unsubscribe = board.onChange(() => wake.notify());
+    const deadline = clock.monotonic() + initTimeoutMs;
+    const said = new Map<string, string>();
+    try {
+      while (board.phase !== 'ready') {
+        for (const [name, state] of [...staticTasks(), ['agent', board.note] as const]) {
+          if (state === '' || said.get(name) === state) continue;
+          said.set(name, state);
+          yield progress(`${name}: ${state}`);
+        }
+        if (signal.aborted) return;
+        if (clock.monotonic() > deadline) throw notReady(staticTasks(), board.note);
+        await wake.wait(200, signal);
+      }
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  async issueOperator(request: IssueOperatorRequest): Promise<IssueOperatorResponse> {
+    const { authority, files, registries, log } = this.#o;
+    const cluster = await files.cluster();
+    if (cluster === undefined) {
+      throw new BerthError(
+        'FailedPrecondition',
+        'this host is no manager: ask on the one where `berth cluster init` ran',
+        {
+          reason: 'NO_CA',
+        },
+      );
+    }
+    if (!/^[a-z0-9-]{1,32}$/u.test(request.name)) {
+      throw new BerthError('InvalidArgument', `${JSON.stringify(request.name)} is no name: [a-z0-9-]{1,32}`, {
+        reason: 'BAD_NAME',
+      });
+    }
+    const identity = { role: 'operator' as const, name: request.name };
+    const certificatePem = await authority.sign({ csr: request.csr, identity, addresses: [] });
+    log.info({ operator: request.name }, 'operator certificate issued over the local socket');
+    return {
+      clusterId: cluster.clusterId,
+      certificatePem,
+      caPem: await authority.caPem(),
+      registries: [...registries()],
+    };
+  }
+
+  async status(): Promise<StatusResponse> {
+    const { files, board, version, staticTasks } = this.#o;
+    const [cluster, node] = await Promise.all([files.cluster(), files.node()]);
+    return {
+      clusterId: cluster?.clusterId ?? node?.clusterId ?? '',
+      nodeId: node?.nodeId ?? '',
+      phase: board.phase,
+      version,
+      staticTasks: Object.fromEntries(staticTasks()),
+    };
+  }
+}
+
+function progress(line: string): InitResponse {
+  return { step: { $case: 'progress', value: line } };
+}
+
+function assertSame(wanted: Omit<ClusterState, 'clusterId' | 'tokenHash'>, existing: ClusterState): void {
+  for (const key of ['advertise', 'networkPool', 'rangePrefix', 'blockPrefix', 'operator'] as const) {
+    if (wanted[key] === existing[key]) continue;
+    throw new BerthError(
+      'FailedPrecondition',
+      `this host manages cluster ${existing.clusterId} already, with ${key} ${existing[key]}, not ${wanted[key]}`,
+      { reason: 'ALREADY_INITIALISED' },
+    );
+  }
+}
+
+function notReady(statics: ReadonlyMap<string, string>, note: string): BerthError {
+  const states = [...statics].map(([name, state]) => `${name} ${state}`).join(', ');
+  return new BerthError('DeadlineExceeded', `the control plane is not up: ${states}${note === '' ? '' : `; ${note}`}`, {
+    reason: 'CONTROL_PLANE_NOT_READY',
+  });
+}

@@ -1,0 +1,33 @@
+import type { SigningServiceImplementation, SignRequest, SignResponse } from '@berth/contracts/agent';
+import type { CallerContext, Logger } from '@berth/kernel';
+import { BerthError, formatIdentity, parseIdentity } from '@berth/kernel';
+import type { Authority } from './authority.ts';
+
+export interface SigningHandlerOptions {
+  readonly authority: Authority;
+  readonly log: Logger;
+}
+
+/** Signs for the registry, which has checked and recorded the request. */
+export class SigningHandler implements SigningServiceImplementation<CallerContext> {
+  readonly #o: SigningHandlerOptions;
+
+  constructor(options: SigningHandlerOptions) {
+    this.#o = options;
+  }
+
+  async sign(request: SignRequest): Promise<SignResponse> {
+    const { authority, log } = this.#o;
+    const identity = parseIdentity(request.identity);
+    // A manager's agent issues those itself: a registry that was broken into can't become a scheduler.
+    if (identity.role === 'service') {
+      throw new BerthError('PermissionDenied', `no certificate for ${request.identity} by this way`, {
+        reason: 'NOT_SIGNABLE',
+      });
+    }
+    const addresses = identity.role === 'node' ? request.addresses : [];
+    const certificatePem = await authority.sign({ csr: request.csr, identity, addresses });
+    log.info({ identity: formatIdentity(identity) }, 'certificate signed');
+    return { certificatePem, caPem: await authority.caPem() };
+  }
+}
