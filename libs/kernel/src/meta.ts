@@ -6,4 +6,6 @@ export const metaKeys = {
   epoch: 'meta/epoch',
   /** Version of the stored records, a decimal number. */
   schema: 'meta/schema',
+  /** What was fixed at `cluster init`: an encoded `berth.workload.v1.ClusterSettings`. */
+  settings: 'meta/settings',
 } as const;

@@ -25,6 +25,16 @@ export interface Hello {
   softwareVersion: string;
 }
 
+/** ClusterSettings is what `cluster init` fixes for a cluster's life. `meta/settings` */
+export interface ClusterSettings {
+  /** Address pool of application networks in CIDR form. */
+  networkPool: string;
+  /** Prefix length of a network's first range. */
+  rangePrefix: number;
+  /** Prefix length of the block that a node leases. */
+  blockPrefix: number;
+}
+
 /** ScopeHead is the newest revision at which a scope changed. */
 export interface ScopeHead {
   /** Scope: "stack.<id>", "network.<id>" or "node.<id>". */
@@ -245,6 +255,121 @@ export const Hello: MessageFns<Hello, "berth.workload.v1.Hello"> = {
     message.protocolVersion = object.protocolVersion ?? 0;
     message.clusterId = object.clusterId ?? "";
     message.softwareVersion = object.softwareVersion ?? "";
+    return message;
+  },
+};
+
+function createBaseClusterSettings(): ClusterSettings {
+  return { networkPool: "", rangePrefix: 0, blockPrefix: 0 };
+}
+
+export const ClusterSettings: MessageFns<ClusterSettings, "berth.workload.v1.ClusterSettings"> = {
+  $type: "berth.workload.v1.ClusterSettings" as const,
+
+  encode(message: ClusterSettings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.networkPool !== "") {
+      writer.uint32(10).string(message.networkPool);
+    }
+    if (message.rangePrefix !== 0) {
+      writer.uint32(16).uint32(message.rangePrefix);
+    }
+    if (message.blockPrefix !== 0) {
+      writer.uint32(24).uint32(message.blockPrefix);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClusterSettings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClusterSettings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.networkPool = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.rangePrefix = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.blockPrefix = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClusterSettings {
+    return {
+      networkPool: isSet(object.networkPool)
+        ? globalThis.String(object.networkPool)
+        : isSet(object.network_pool)
+        ? globalThis.String(object.network_pool)
+        : "",
+      rangePrefix: isSet(object.rangePrefix)
+        ? globalThis.Number(object.rangePrefix)
+        : isSet(object.range_prefix)
+        ? globalThis.Number(object.range_prefix)
+        : 0,
+      blockPrefix: isSet(object.blockPrefix)
+        ? globalThis.Number(object.blockPrefix)
+        : isSet(object.block_prefix)
+        ? globalThis.Number(object.block_prefix)
+        : 0,
+    };
+  },
+
+  toJSON(message: ClusterSettings): unknown {
+    const obj: any = {};
+    if (message.networkPool !== "") {
+      obj.networkPool = message.networkPool;
+    }
+    if (message.rangePrefix !== 0) {
+      obj.rangePrefix = Math.round(message.rangePrefix);
+    }
+    if (message.blockPrefix !== 0) {
+      obj.blockPrefix = Math.round(message.blockPrefix);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ClusterSettings>, I>>(base?: I): ClusterSettings {
+    return ClusterSettings.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ClusterSettings>, I>>(object: I): ClusterSettings {
+    const message = createBaseClusterSettings();
+    message.networkPool = object.networkPool ?? "";
+    message.rangePrefix = object.rangePrefix ?? 0;
+    message.blockPrefix = object.blockPrefix ?? 0;
     return message;
   },
 };
