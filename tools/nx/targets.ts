@@ -2,7 +2,7 @@
 // "nx" section. Nx loads this file through `plugins` in nx.json.
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import type { CreateNodes, TargetConfiguration } from 'nx/src/devkit-exports.js';
+import type { CreateDependencies, CreateNodes, DependencyType, TargetConfiguration } from 'nx/src/devkit-exports.js';
 
 /** What a target that looks at sources depends on: the project's own files and those of the projects it uses. */
 const sources = ['default', '^default'];
@@ -17,6 +17,36 @@ export const createNodes: CreateNodes = [
         return [file, { projects: { [root]: { targets: targetsOf(root, workspaceRoot) } } }] as const;
       }),
 ];
+
+/**
+ * Adds what sources import to what the package.json files say: tests may use @berth/testing-hosts and others without
+ * naming them there, and a change of those must run them again.
+ */
+export const createDependencies: CreateDependencies = (_options, { projects, filesToProcess, workspaceRoot }) => {
+  const byPackage = new Map(
+    Object.entries(projects).map(([name, { root }]) => [packageName(workspaceRoot, root), name]),
+  );
+  const dependencies = [];
+  for (const [source, files] of Object.entries(filesToProcess.projectFileMap)) {
+    for (const { file } of files.filter((each) => each.file.endsWith('.ts'))) {
+      for (const imported of importedPackages(join(workspaceRoot, file))) {
+        const target = byPackage.get(imported);
+        if (target === undefined || target === source) continue;
+        dependencies.push({ source, target, sourceFile: file, type: 'static' as DependencyType.static });
+      }
+    }
+  }
+  return dependencies;
+};
+
+function importedPackages(file: string): string[] {
+  const imports = readFileSync(file, 'utf8').matchAll(/(?:from|import)[ (]'(@berth\/[a-z-]+)/g);
+  return [...imports].map(([, name = '']) => name);
+}
+
+function packageName(workspaceRoot: string, root: string): string {
+  return (JSON.parse(readFileSync(join(workspaceRoot, root, 'package.json'), 'utf8')) as { name: string }).name;
+}
 
 function isProject(file: string): boolean {
   return 'nx' in (JSON.parse(readFileSync(file, 'utf8')) as object);
