@@ -2,7 +2,6 @@ import { basename, join } from 'node:path';
 import type { Host, Lab } from '@berth/testing-hosts';
 import { createLab } from '@berth/testing-hosts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { buildImages } from '../images/build.ts';
 import { checkout } from '../images/context.ts';
 
 // On a host of its own: the machine's rules, devices and sysctls have no part in it.
@@ -39,12 +38,18 @@ afterAll(() => lab.down());
 
 /** The engine under test has the usual socket, as a docker client expects it. */
 const env = { DOCKER_HOST: 'unix:///var/run/docker.sock' };
-const images = join(checkout, 'deploy/images/main.ts');
 const script = join(checkout, 'deploy/engine/main.ts');
 const engine = async (command: 'start' | 'stop'): Promise<Record<string, unknown>> =>
   JSON.parse(await host.exec([process.execPath, script, command, ...place], { env })) as Record<string, unknown>;
 
 const docker = (...args: string[]) => host.exec(['docker', ...args], { env });
+
+/** An image out of programs of this machine. */
+async function importImage(): Promise<void> {
+  const files = '/bin/sh /bin/sleep /lib64/ld-linux-x86-64.so.2 /lib/x86_64-linux-gnu/libc.so.6';
+  await host.exec(['sh', '-c', `tar -chf - ${files} | docker import - test/shell`], { env });
+}
+const sleeper = ['test/shell', '/bin/sleep', '600'];
 
 /** All of the host that an engine could change. */
 async function state(): Promise<Record<string, string>> {
@@ -68,15 +73,13 @@ test('an engine of our own starts once, publishes on 127.0.0.1, and goes without
   const started = await engine('start');
   expect(started).toMatchObject({ own: true, dockerHost: 'unix:///var/run/docker.sock' });
   expect(await engine('start')).toEqual(started);
-  await host.exec([process.execPath, images, 'nginx'], { env });
+  await importImage();
   await docker('network', 'create', 'n');
-  await docker('run', '-d', '--network', 'n', 'nginx');
+  await docker('run', '-d', '--network', 'n', ...sleeper);
   // The engine's setting is for its own network only; to others it is given when they are made.
-  await docker('run', '-d', '-p', '8080:80', '-v', 'volume:/data', '--restart', 'always', 'nginx');
-  expect(await host.exec(['curl', '-sS', '--retry', '9', '--retry-all-errors', 'http://127.0.0.1:8080'])).toContain(
-    'serves',
-  );
-  expect((await lab.client.tryExec(['curl', '-sS', '-m', '2', `http://${host.address}:8080`])).code).not.toBe(0);
+  await docker('run', '-d', '-p', '8080:80', '-v', 'volume:/data', '--restart', 'always', ...sleeper);
+  const listening = await host.exec(['ss', '-Hltn', 'sport = :8080']);
+  expect(listening.trim().split(/\s+/)[3]).toBe('127.0.0.1:8080');
   expect(await host.exec(['sysctl', '-n', 'net.ipv4.ip_forward'])).toBe('1\n');
   expect(await engine('stop')).toEqual({ stopped: true });
   expect(await state()).toEqual(before);
@@ -86,8 +89,8 @@ test('an engine of our own starts once, publishes on 127.0.0.1, and goes without
 test('an engine that crashed is started again on its data, and a crashed one is removed too', async () => {
   const before = await state();
   await engine('start');
-  await host.exec([process.execPath, images, 'busybox'], { env });
-  await docker('run', '-d', '--name', 'sleeper', 'busybox', 'sleep', '600');
+  await importImage();
+  await docker('run', '-d', '--name', 'sleeper', '--stop-timeout', '1', ...sleeper);
   const crash = ['sh', '-c', `kill -9 $(cat /run/berth-dev/dockerd.pid)`];
   await host.exec(crash);
   expect(await engine('start')).toMatchObject({ own: true });
@@ -100,8 +103,7 @@ test('an engine that crashed is started again on its data, and a crashed one is 
 
 test('an engine that runs is used and left alone', async () => {
   await host.startEngine();
-  await buildImages({ images: ['busybox'], dockerHost: host.dockerHost });
   expect(await engine('start')).toMatchObject({ own: false });
   expect(await engine('stop')).toEqual({ stopped: false });
-  expect(await host.docker(['run', '--rm', 'busybox', 'echo', 'runs'])).toBe('runs\n');
+  expect(await host.docker(['info', '--format', '{{.ServerVersion}}'])).toMatch(/^\d/);
 });

@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessIdentity } from '../system/process.ts';
-import { endProcess, identify, isRunning, processesWith } from '../system/process.ts';
+import { endProcess, identify, isRunning, killProcess, processesWith } from '../system/process.ts';
 import { run, tryRun } from '../system/run.ts';
 import { isEngineBridge, removalOfEngineRules, removalOfNewChains, removalOfNewTables } from './firewall.ts';
 import type { MachineState } from './machine-state.ts';
@@ -31,7 +31,7 @@ export async function stopEngine(options: StopOptions = {}): Promise<boolean> {
   if (record.process) await endProcess(record.process, stopTimeoutMs);
   // What a crashed engine left: containerd and its shims name the folder, containers are in the control group.
   for (const each of [...processesWith(place.runDir), ...processesInCgroup(place)])
-    await endProcess(each, removeTimeoutMs);
+    await killProcess(each, removeTimeoutMs);
   onProgress('removing its traces');
   await unmountBelow([place.runDir, place.stateDir]);
   await removeDevices(record.before);

@@ -24,7 +24,11 @@ export function isRunning({ pid, startTime }: ProcessIdentity): boolean {
 export async function endProcess(identity: ProcessIdentity, patienceMs: number): Promise<void> {
   if (!isRunning(identity)) return;
   process.kill(identity.pid, 'SIGTERM');
-  if (await ended(identity, patienceMs)) return;
+  if (!(await ended(identity, patienceMs))) await killProcess(identity, patienceMs);
+}
+
+export async function killProcess(identity: ProcessIdentity, patienceMs: number): Promise<void> {
+  if (!isRunning(identity)) return;
   process.kill(identity.pid, 'SIGKILL');
   if (!(await ended(identity, patienceMs))) throw new Error(`process ${identity.pid} does not end`);
 }
