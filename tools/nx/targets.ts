@@ -56,11 +56,11 @@ function targetsOf(root: string, workspaceRoot: string): Record<string, TargetCo
   const has = (pattern: string): boolean =>
     globSync(join(root, pattern), { cwd: workspaceRoot, exclude: ['**/node_modules'] }).length > 0;
   const targets: Record<string, TargetConfiguration> = {
-    lint: command(`biome check ${root}`, { inputs: ['default'] }),
+    lint: command(`biome check --error-on-warnings ${root}`, { inputs: ['default', 'lintRules'] }),
     typecheck: command(`tsc -p ${root}/tsconfig.json`, { inputs: sources }),
   };
   if (has('**/!(*.it|*.e2e).test.ts')) {
-    targets['test'] = command(`vitest run --project unit ${root}`, { inputs: sources });
+    targets['test'] = command(`vitest run --project unit ${root}`, { inputs: [...sources, 'testSetup', 'lintRules'] });
   }
   // Real etcd, NATS and Docker take part: never cached, never two at a time.
   if (has('**/*.it.test.ts')) targets['it'] = command(`vitest run --project it ${root}`, uncached);
