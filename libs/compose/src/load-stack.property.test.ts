@@ -57,7 +57,7 @@ test('a soup of YAML tokens is read or refused', () => {
       const text = parts.join('');
       check(load(text, { env: { A: '1' } }), text);
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   );
 });
 
@@ -77,7 +77,7 @@ test('a good file with slips in it is read or refused', () => {
       check(load(text, good.options), text);
       check(load([good.text, text], good.options), text + good.text);
     }),
-    { numRuns: 300 },
+    { numRuns: 100 },
   );
 });
 
@@ -137,7 +137,7 @@ test('any value under any key is read or refused', () => {
       const other = JSON.stringify(second, undefined, 1);
       check(load([text, other]), text + other);
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   );
 });
 

@@ -261,6 +261,19 @@ test('absent, null and empty commands differ', () => {
   expect(container('entrypoint: ""').entrypoint).toEqual({ values: [] });
 });
 
+test('replicas that take one host port are pointed out', () => {
+  expect(loadGood(one('scale: 2\nports: ["8080:80"]')).warnings).toMatchObject([
+    { line: 5, message: /node of its own/ },
+  ]);
+  expect(loadGood(one('scale: 2\nports: ["80"]')).warnings).toEqual([]);
+  expect(loadGood(one('network_mode: host\nexpose: ["80", 80]')).warnings).toEqual([]);
+});
+
+test('a health check whose arguments no shell reads is pointed out', () => {
+  const text = one('healthcheck: {test: [CMD-SHELL, pg_isready, -U, postgres]}');
+  expect(loadGood(text).warnings).toMatchObject([{ line: 4, message: /only the first text/ }]);
+});
+
 test('a shell operator in a command is pointed out', () => {
   expect(loadGood(one('command: a && b')).warnings).toMatchObject([{ line: 4, message: /"&&"/ }]);
 });

@@ -91,6 +91,7 @@ function load(options: LoadStackOptions, report: Report): StackSpec | undefined 
   if (merged === undefined) return undefined;
   const root = rootField(merged, report);
   root.keys(topLevel);
+  root.get('name')?.scalar();
   checkStackName(stackName, root.get('name'), top, report);
   const namespace = readNamespace(options, top, report);
   const { services, inactive } = readServices(root, options, env, lookup);

@@ -1,4 +1,4 @@
-import type { NetworkSpec, Protocol, VolumeSpec } from '@berth/contracts/workload';
+import type { ExposedPort, NetworkSpec, Protocol, VolumeSpec } from '@berth/contracts/workload';
 import { DependencyCondition, MountType, NetworkMode, RestartCondition } from '@berth/contracts/workload';
 import type { Field } from './field.ts';
 import type { Declared } from './resources.ts';
@@ -154,14 +154,17 @@ interface HostPort {
 /** Two tasks cannot listen at the same port of a host; with network_mode host, exposed ports are host ports too. */
 function checkHostPorts({ services }: StackDraft): void {
   const taken = new Map<string, HostPort[]>();
-  for (const { name, ports, expose, container } of services.values()) {
+  for (const { name, ports, expose, container, deployment } of services.values()) {
     const published = ports
       .filter(({ spec }) => spec.published !== 0)
       .map(({ spec, field }) => ({ ...spec, port: spec.published, service: name, field }));
     const direct =
       container.networkMode === NetworkMode.NETWORK_MODE_HOST
-        ? expose.map(({ spec, field }) => ({ ...spec, hostIp: '', service: name, field }))
+        ? expose
+            .filter(({ spec }, index) => expose.findIndex((other) => samePort(other.spec, spec)) === index)
+            .map(({ spec, field }) => ({ ...spec, hostIp: '', service: name, field }))
         : [];
+    warnOfReplicas(deployment, [...published, ...direct]);
     for (const port of [...published, ...direct]) {
       const key = `${port.port}/${protocolName(port.protocol)}`;
       const others = taken.get(key) ?? [];
@@ -170,6 +173,18 @@ function checkHostPorts({ services }: StackDraft): void {
       taken.set(key, [...others, port]);
     }
   }
+}
+
+function samePort(a: ExposedPort, b: ExposedPort): boolean {
+  return a.port === b.port && a.protocol === b.protocol;
+}
+
+/** Tasks of one service cannot share a host port either, but they may be on several nodes. */
+function warnOfReplicas({ mode }: ServiceDraft['deployment'], ports: readonly HostPort[]): void {
+  const replicas = mode?.$case === 'replicated' ? mode.value.replicas : 1;
+  const [port] = ports;
+  if (replicas < 2 || port === undefined) return;
+  port.field.warn(`each of the ${replicas} tasks takes host port ${port.port}, so each needs a node of its own`);
 }
 
 function reportTaken(key: string, port: HostPort, other: HostPort): void {

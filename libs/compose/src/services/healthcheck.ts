@@ -31,8 +31,11 @@ function readTest(field: Field | undefined): string[] {
     field.fail(`a test cannot start with "${form}"`, remedy);
     return [];
   }
-  if ((form === 'CMD' && words.length < 2) || (form === 'CMD-SHELL' && words.length !== 2)) {
-    field.fail(`${form} takes ${form === 'CMD' ? 'a program' : 'one command'} after it`, remedy);
+  if (form === 'CMD-SHELL' && words.length > 2) {
+    field.warn('the shell reads only the first text after CMD-SHELL; use CMD, or write the command as one text');
+  }
+  if ((form === 'CMD' || form === 'CMD-SHELL') && words.length < 2) {
+    field.fail(`${form} takes ${form === 'CMD' ? 'a program' : 'a command'} after it`, remedy);
     return [];
   }
   return words;

@@ -77,7 +77,7 @@ export function isHostname(text: string): boolean {
   );
 }
 
-/** Lines of /etc/hosts as "name:address", sorted. */
+/** Lines of /etc/hosts as "name:address", each once, in the order of the file. */
 export function readExtraHosts(field: Field | undefined): string[] {
   if (field === undefined) return [];
   const lines =

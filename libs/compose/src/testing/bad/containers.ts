@@ -130,6 +130,13 @@ export const containers: Bad[] = [
     remedy: /lowercase/,
   },
   {
+    name: 'a list as stack name',
+    text: 'name: [a] # here\nservices: {web: {image: x}}',
+    key: 'name',
+    message: /expected a text, got a list/,
+    remedy: /write a text/,
+  },
+  {
     name: 'bad -p',
     text: 'services: {web: {image: x}} # here',
     key: 'name',
