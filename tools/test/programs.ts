@@ -12,6 +12,9 @@ const programs = [
   { program: 'ip', package: 'iproute2' },
   { program: 'debootstrap', package: 'debootstrap' },
   { program: 'curl', package: 'curl' },
+  { program: 'tini', package: 'tini' },
+  { program: 'ping', package: 'iputils-ping' },
+  { program: 'sysctl', package: 'procps' },
 ];
 
 /** Installs what is missing where that can be done without asking; else returns what is missing and the remedy. */
