@@ -140,6 +140,8 @@ export interface ListMembersRequest {
 export interface ListMembersResponse {
   /** Members by identity. */
   members: Member[];
+  /** Cluster's id: what a caller says in its hello. */
+  clusterId: string;
 }
 
 /** WatchRequest starts a mirror. */
@@ -1611,7 +1613,7 @@ export const ListMembersRequest: MessageFns<ListMembersRequest, "berth.registry.
 };
 
 function createBaseListMembersResponse(): ListMembersResponse {
-  return { members: [] };
+  return { members: [], clusterId: "" };
 }
 
 export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registry.v1.ListMembersResponse"> = {
@@ -1620,6 +1622,9 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
   encode(message: ListMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.members) {
       Member.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
     }
     return writer;
   },
@@ -1645,6 +1650,14 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
             message.members.push(Member.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1660,6 +1673,11 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
   fromJSON(object: any): ListMembersResponse {
     return {
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
     };
   },
 
@@ -1667,6 +1685,9 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
     const obj: any = {};
     if (message.members?.length) {
       obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
     }
     return obj;
   },
@@ -1677,6 +1698,7 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
   fromPartial<I extends Exact<DeepPartial<ListMembersResponse>, I>>(object: I): ListMembersResponse {
     const message = createBaseListMembersResponse();
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.clusterId = object.clusterId ?? "";
     return message;
   },
 };
