@@ -369,6 +369,14 @@ services:
     expect(load(one('labels: {x-a: $A}')).ok).toBe(false);
   });
 
+  test.each([
+    ['brackets', 'a: ' + '['.repeat(100_000)],
+    ['maps', Array.from({ length: 1500 }, (_, index) => `${' '.repeat(index)}a:`).join('\n')],
+    ['dashes', '- '.repeat(10_000)],
+  ])('thousands of nested %s are refused', (_, text) => {
+    expect(load(text)).toMatchObject({ ok: false, problems: [{ message: /nested too deeply/, remedy: /64 levels/ }] });
+  });
+
   test('thousands of aliases of aliases are refused, not expanded', () => {
     const lines = ['x-a0: &a0 [x, x, x, x, x, x, x, x, x, x]'];
     for (let level = 1; level < 9; level += 1) {

@@ -48,6 +48,8 @@ test.each([
   [`\${NONE?}`, { kind: 'required', name: 'NONE', message: '' }],
   [`\${SET`, { kind: 'syntax' }],
   [`\${}`, { kind: 'syntax' }],
+  [`\${A:-\${B:-\${C`, { kind: 'syntax', reference: `\${C` }],
+  [`\${A:-`.repeat(1000), { kind: 'syntax', message: /too deeply/ }],
   [`\${SET!x}`, { kind: 'syntax' }],
   [`\${1}`, { kind: 'syntax' }],
   ['cost: $5', { kind: 'syntax', reference: '$5' }],

@@ -118,8 +118,10 @@ class Scanner {
   }
 
   #broken(start: number, message: string): string {
-    this.errors.push({ kind: 'syntax', message, reference: this.#template.slice(start, start + 12) });
-    this.#at = this.#template.length;
+    // What encloses the broken reference is not closed either, which need not be said again.
+    const said = this.#at > this.#template.length;
+    if (!said) this.errors.push({ kind: 'syntax', message, reference: this.#template.slice(start, start + 12) });
+    this.#at = this.#template.length + 1;
     return '';
   }
 

@@ -52,17 +52,25 @@ function parseText(source: SourceText, report: Report): Document | undefined {
       logLevel: 'error',
     });
   } catch (error) {
-    // The parser recurses: thousands of nested brackets exhaust the stack.
+    // The parser recurses: thousands of nested brackets exhaust the stack, mostly where it turns that into an error.
     if (!(error instanceof RangeError)) throw error;
-    const at = { file: source.path, line: 1, column: 1 };
-    report.fail(at, '', 'the file is nested too deeply', `keep lists and maps within ${depthMax} levels`);
+    reportDepth({ file: source.path, line: 1, column: 1 }, '', report);
     return undefined;
   }
+}
+
+function reportDepth(at: Position, path: string, report: Report): void {
+  report.fail(at, path, 'the file is nested too deeply', `keep lists and maps within ${depthMax} levels`);
 }
 
 /** One problem a line, as one slip makes the parser stumble over all that follows it on the line. */
 function reportSyntax(document: Document, source: SourceText, report: Report): void {
   const lines = new Set<number>();
+  const exhausted = document.errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+  if (exhausted !== undefined) {
+    reportDepth(source.position(exhausted.pos[0]), '', report);
+    return;
+  }
   for (const error of document.errors) {
     const { line } = source.position(error.pos[0]);
     const isEcho = lines.size > 0 && error.message.includes('token in YAML stream');
@@ -153,7 +161,7 @@ class Converter {
     if (isScalar(node)) return this.#scalar(node, path, at);
     if (!isMap(node) && !isSeq(node)) return { kind: 'null', at };
     if (this.#open.size >= depthMax) {
-      this.#report.fail(at, path, 'the file is nested too deeply', `keep lists and maps within ${depthMax} levels`);
+      reportDepth(at, path, this.#report);
       return { kind: 'null', at };
     }
     const tag = this.#tag(node, path, at);
