@@ -370,7 +370,7 @@ services:
   });
 
   test.each([
-    ['brackets', 'a: ' + '['.repeat(100_000)],
+    ['brackets', `a: ${'['.repeat(100_000)}`],
     ['maps', Array.from({ length: 1500 }, (_, index) => `${' '.repeat(index)}a:`).join('\n')],
     ['dashes', '- '.repeat(10_000)],
   ])('thousands of nested %s are refused', (_, text) => {
