@@ -1,4 +1,5 @@
 export * from './names.ts';
+export * from './nats-permissions.ts';
 export * from './restart.ts';
 export * from './scopes.ts';
 export * from './status-order.ts';

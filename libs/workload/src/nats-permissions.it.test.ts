@@ -1,0 +1,195 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectTcp } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
+import { connect as connectTls } from 'node:tls';
+import type { AuthorityMaterial } from '@berth/identity';
+import { createAuthority, createCsr, createKey, signIdentity } from '@berth/identity';
+import type { Identity } from '@berth/kernel';
+import { formatIdentity } from '@berth/kernel';
+import { freePort } from '@berth/testing-hosts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { natsConf, natsUsersConf } from './nats-permissions.ts';
+
+const registry: Identity = { role: 'service', name: 'registry' };
+const scheduler: Identity = { role: 'service', name: 'scheduler' };
+const networkManager: Identity = { role: 'service', name: 'network-manager' };
+const node: Identity = { role: 'node', id: 'n1' };
+const operator: Identity = { role: 'operator', name: 'admin' };
+const reader: Identity = { role: 'reader', name: 'r' };
+const subscriber: Identity = { role: 'subscriber', name: 'audit' };
+const everybody = [registry, scheduler, networkManager, node, operator, reader, subscriber];
+const readers = [operator, reader, subscriber];
+
+/** Who may publish to a subject; written down apart from the code that grants it. */
+const mayPublish: Readonly<Record<string, readonly Identity[]>> = {
+  'berth.registry.changes.network.x': [registry],
+  'berth.registry.head.node.n1': [registry],
+  'berth.registry.beacon': [registry],
+  'berth.scheduler.changes.stack.x': [scheduler],
+  'berth.scheduler.beacon': [scheduler],
+  'berth.network.changes.network.x': [networkManager],
+  'berth.network.beacon': [networkManager],
+  '$JS.API.STREAM.CREATE.BERTH_REGISTRY': [registry],
+  '$JS.API.STREAM.UPDATE.BERTH_SCHEDULER': [scheduler],
+  '$JS.API.STREAM.INFO.BERTH_NETWORK': [networkManager, ...readers],
+  '$JS.API.STREAM.PURGE.BERTH_REGISTRY': [],
+  '$JS.API.STREAM.DELETE.BERTH_REGISTRY': [],
+  '$JS.API.STREAM.CREATE.OTHER': [],
+  '$JS.API.CONSUMER.CREATE.BERTH_SCHEDULER.audit': readers,
+  '$JS.API.CONSUMER.MSG.NEXT.BERTH_SCHEDULER.audit': readers,
+  '$JS.ACK.BERTH_SCHEDULER.audit.1.1.1.1.1': readers,
+  'something.else': [],
+  '$SYS.REQ.SERVER.PING': [],
+};
+
+/** Who may subscribe to a subject. */
+const maySubscribe: Readonly<Record<string, readonly Identity[]>> = {
+  'berth.registry.changes.>': [node, ...readers],
+  'berth.registry.changes.network.x': [node, ...readers],
+  'berth.registry.head.network.x': [node, ...readers],
+  'berth.registry.beacon': [node, ...readers],
+  'berth.network.changes.network.x': [node, ...readers],
+  'berth.network.beacon': [node, ...readers],
+  'berth.scheduler.changes.stack.x': readers,
+  'berth.scheduler.beacon': readers,
+  '_INBOX.abc': [registry, scheduler, networkManager, ...readers],
+  '>': [],
+  'berth.>': [],
+  '$JS.API.>': [],
+  '$SYS.>': [],
+};
+
+let folder: string;
+let port: number;
+let server: ChildProcess;
+let authority: AuthorityMaterial;
+const clients: TLSSocket[] = [];
+
+async function certificateOf(identity: Identity, from = authority): Promise<{ cert: string; key: string; ca: string }> {
+  const key = await createKey();
+  const csr = await createCsr(key);
+  const cert = await signIdentity(from, { identity, csr, addresses: ['127.0.0.1'], nowMs: Date.now() });
+  return { cert, key, ca: authority.certPem };
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'berth-nats-'));
+  authority = await createAuthority({ commonName: 'Berth cluster test', nowMs: Date.now() });
+  const tls = await certificateOf({ role: 'service', name: 'nats' });
+  for (const name of ['cert', 'key', 'ca'] as const) writeFileSync(join(folder, `${name}.pem`), tls[name]);
+  port = await freePort();
+  const storeDir = join(folder, 'data');
+  writeFileSync(
+    join(folder, 'nats.conf'),
+    natsConf({ host: '127.0.0.1', port, serverName: 'test', certs: folder, storeDir }),
+  );
+  writeFileSync(join(folder, 'users.conf'), natsUsersConf(everybody));
+  server = spawn('nats-server', ['--config', join(folder, 'nats.conf')], { stdio: ['ignore', 'ignore', 'ignore'] });
+  for (let tries = 0; tries < 200 && !(await listens()); tries += 1) await sleep(50);
+});
+afterAll(async () => {
+  for (const client of clients) client.destroy();
+  const ended = new Promise((resolve) => server.once('exit', resolve));
+  server.kill();
+  await ended;
+  rmSync(folder, { recursive: true });
+});
+
+function listens(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connectTcp({ port, host: '127.0.0.1' });
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('close', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+/** The protocol by hand: what the server says to each line, with no library between. */
+class Client {
+  readonly socket: TLSSocket;
+  #received = '';
+
+  constructor(socket: TLSSocket) {
+    this.socket = socket;
+    socket.on('data', (data) => {
+      this.#received += String(data);
+    });
+  }
+
+  /** Sends a line and returns all that comes back until the server answers a ping; "closed" when it hangs up. */
+  async ask(line: string): Promise<string> {
+    this.#received = '';
+    this.socket.write(`${line}\r\nPING\r\n`);
+    while (!this.#received.includes('PONG')) {
+      if (this.socket.closed || this.socket.readyState !== 'open') return `${this.#received}closed`;
+      await sleep(2);
+    }
+    return this.#received;
+  }
+}
+
+async function dial(tls: { cert?: string; key?: string; ca: string }): Promise<Client> {
+  const raw = connectTcp({ port, host: '127.0.0.1' });
+  await new Promise((resolve) => raw.once('data', resolve));
+  const socket = connectTls({ socket: raw, ...tls, servername: 'nats.service.berth' });
+  clients.push(socket);
+  socket.on('error', () => {});
+  await new Promise((resolve) => socket.once('secureConnect', resolve).once('close', resolve));
+  return new Client(socket);
+}
+
+const hello =
+  'CONNECT {"verbose":false,"pedantic":false,"tls_required":true,"headers":true,"protocol":1,"lang":"t","version":"0"}';
+
+describe('nats-server with the generated configuration', () => {
+  it.each(everybody.map((identity) => [formatIdentity(identity), identity] as const))(
+    'lets %s do what its role needs, and nothing else',
+    async (_name, identity) => {
+      const client = await dial(await certificateOf(identity));
+      expect(await client.ask(hello)).not.toMatch(/-ERR|closed/u);
+      for (const [subject, who] of Object.entries(mayPublish)) {
+        const answer = await client.ask(`PUB ${subject} 0\r\n`);
+        expect(/Permissions Violation for Publish/u.test(answer), `publish ${subject}`).toBe(!who.includes(identity));
+      }
+      let id = 0;
+      for (const [subject, who] of Object.entries(maySubscribe)) {
+        id += 1;
+        const answer = await client.ask(`SUB ${subject} ${id}`);
+        expect(/Permissions Violation for Subscription/u.test(answer), `subscribe ${subject}`).toBe(
+          !who.includes(identity),
+        );
+      }
+    },
+  );
+
+  it.each([
+    ['no user is mapped to', () => certificateOf({ role: 'node', id: 'stranger' })],
+    [
+      'another CA signed',
+      async () =>
+        certificateOf(operator, await createAuthority({ commonName: 'Berth cluster test', nowMs: Date.now() })),
+    ],
+    ['is missing', async () => ({ ca: authority.certPem })],
+  ])('refuses a client whose certificate %s', async (_what, tls) => {
+    const client = await dial(await tls());
+    expect(await client.ask(hello)).toMatch(/Authorization Violation|closed/u);
+    expect(await client.ask('PUB berth.registry.beacon 0\r\n')).toContain('closed');
+  });
+
+  it('cuts a removed user off at the next reload, and leaves the others alone', async () => {
+    const [removed, kept] = [await dial(await certificateOf(node)), await dial(await certificateOf(subscriber))];
+    for (const client of [removed, kept]) await client.ask(hello);
+    writeFileSync(join(folder, 'users.conf'), natsUsersConf(everybody.filter((identity) => identity !== node)));
+    server.kill('SIGHUP');
+    const started = performance.now();
+    while (!removed.socket.closed && performance.now() - started < 5_000) await sleep(10);
+    expect(removed.socket.closed).toBe(true);
+    expect(await kept.ask('SUB berth.scheduler.beacon 99')).not.toMatch(/-ERR|closed/u);
+    expect(await (await dial(await certificateOf(node))).ask(hello)).toMatch(/Authorization Violation|closed/u);
+  });
+});
