@@ -2,6 +2,7 @@ export * from './assert.ts';
 export * from './async-queue.ts';
 export * from './bound-service.ts';
 export * from './campaign.ts';
+export * from './cluster-meta.ts';
 export * from './errors.ts';
 export * from './identity.ts';
 export * from './ids.ts';

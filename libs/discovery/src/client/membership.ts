@@ -49,7 +49,7 @@ export class Membership {
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
-        if (failures === 0) log.warn({ err: error }, 'the registry does not list this instance now; trying again');
+        if (failures === 0) log.warn({ error }, 'the registry does not list this instance now; trying again');
       }
       const backoffMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** Math.min(failures, 10));
       failures += 1;

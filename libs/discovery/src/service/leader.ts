@@ -118,7 +118,7 @@ export class RegistryLeader {
         await this.#round(leadership.fence);
       } catch (error) {
         if (!isBerthError(error, 'Unavailable')) throw error;
-        log.warn({ err: error }, 'the store does not answer; trying again');
+        log.warn({ error }, 'the store does not answer; trying again');
         this.#whole = true;
       }
       await this.#pause(plannedMs - clock.monotonic(), signal);

@@ -126,7 +126,7 @@ export class Registry {
       } catch (error) {
         if (signal.aborted) break;
         if (!isBerthError(error, 'Unavailable')) throw error;
-        log.warn({ err: error, identity }, 'a member could not be listed; trying again');
+        log.warn({ error, identity }, 'a member could not be listed; trying again');
       }
       await clock.sleep(keepMs, signal);
     }
@@ -148,7 +148,7 @@ export class Registry {
     } catch (error) {
       // The record is cleared by the leader when this replica is gone, or replaced by the instance's next one.
       if (!isBerthError(error)) throw error;
-      this.#options.log.warn({ err: error, identity }, 'a member could not be taken off the list');
+      this.#options.log.warn({ error, identity }, 'a member could not be taken off the list');
     }
   }
 

@@ -56,7 +56,7 @@ export class ReplicaKeys {
       } catch (error) {
         if (!isBerthError(error, 'Unavailable') && !isBerthError(error, 'FailedPrecondition', 'LEASE_LOST'))
           throw error;
-        log.warn({ err: error }, 'the keys of this replica could not be written; trying again');
+        log.warn({ error }, 'the keys of this replica could not be written; trying again');
         await clock.sleep(retryMs, signal);
       }
       if (lease) await this.#giveBack(lease);

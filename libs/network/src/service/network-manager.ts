@@ -97,7 +97,7 @@ export class NetworkManager {
         }
       } catch (error) {
         if (!isBerthError(error, 'Unavailable')) throw error;
-        this.#options.log.warn({ err: error }, 'the store does not answer; trying again');
+        this.#options.log.warn({ error }, 'the store does not answer; trying again');
         this.#dirty = true;
         await this.#options.clock.sleep(retryMs, signal);
       }

@@ -1,0 +1,150 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { onlyKinds, RemoteMirror } from '@berth/changes';
+import { helloOf, rpc } from '@berth/contracts';
+import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
+import { ClusterSettings } from '@berth/contracts/workload';
+import { Membership } from '@berth/discovery';
+import type { Logger, Store } from '@berth/kernel';
+import { awaitCluster, BerthError, metaKeys, newId } from '@berth/kernel';
+import type { NetworkSettings } from '@berth/network';
+import { NetworkHandlers, NetworkManager, networkSettings } from '@berth/network';
+import type { Running } from '@berth/process';
+import { createMetrics, Gauge, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
+import { bind, createDialer, fileTls, startServer } from '@berth/rpc';
+import { connectEtcd } from '@berth/store-etcd';
+import type { Config } from './config.ts';
+
+/** Time that unary calls get to end when the process stops. */
+const graceMs = 3_000;
+
+/** Puts the network-manager together. */
+export async function start(config: Config, baseLogger: Logger, stopping: AbortSignal): Promise<Running> {
+  const clock = new SystemClock();
+  const rng = new SystemRng();
+  const instance = newId(rng);
+  const logger = baseLogger.child({ replica: instance });
+  const metrics = createMetrics('network-manager');
+  const abort = new AbortController();
+  const signal = AbortSignal.any([abort.signal, stopping]);
+
+  // What is missing until the process serves; asked by /readyz from the first moment on.
+  let missing: () => true | string = () => 'the store has not answered yet';
+  const http = await startHttp({
+    address: `127.0.0.1:${config.httpPort}`,
+    ready: () => missing(),
+    registry: metrics,
+    logger,
+  });
+
+  // Truth.
+  const store = connectEtcd({ endpoints: config.etcdEndpoints, tls: etcdTls(config.etcdCerts), clock, logger });
+  const clusterId = await awaitCluster(store, clock, logger, signal);
+  const settings = await readSettings(store);
+
+  // Others, found by the registry's member list.
+  const tls = fileTls(config.certs, { clock, logger });
+  const dialer = createDialer({ tls, clock, rng, logger });
+  let membership: Membership | undefined;
+  const registry = {
+    identity: { role: 'service', name: 'registry' },
+    addresses: () => [
+      ...new Set([...config.registryAddresses, ...(membership?.addressesOf('service:registry') ?? [])]),
+    ],
+  } as const;
+  const grpcAddress = `${config.advertise}:${config.grpcPort}`;
+  const members = new Membership({
+    client: dialer.client(rpc.presence, registry),
+    clusterId,
+    member: {
+      identity: 'service:network-manager',
+      instance,
+      address: grpcAddress,
+      hostname: config.hostname || hostname(),
+      version: config.version,
+    },
+    clock,
+    rng,
+    log: logger,
+  });
+  membership = members;
+  const control = dialer.client(rpc.control, {
+    identity: { role: 'service', name: 'scheduler' },
+    addresses: () => members.addressesOf('service:scheduler'),
+  });
+  const scheduler = new RemoteMirror<SchedulerChange>();
+
+  // What is served.
+  const manager = new NetworkManager({ store, clock, rng, log: logger, settings, scheduler });
+  const server = await startServer({
+    address: grpcAddress,
+    access: { kind: 'mtls', tls },
+    services: [bind(rpc.network, new NetworkHandlers({ manager, store, clock, rng, settings, clusterId }))],
+    logger,
+    observer: rpcMetrics(metrics),
+    ready: () => manager.feed.synced,
+  });
+  missing = () => {
+    if (!manager.feed.synced) return 'the mirror of the store is not synced';
+    return manager.synced || 'the mirror of the scheduler is not synced';
+  };
+  watchGauges(metrics, manager);
+
+  const hello = helloOf(clusterId, config.version);
+  const done = Promise.all([
+    manager.run(signal),
+    members.run(signal),
+    scheduler.run({
+      call: (since, ended) => onlyKinds(control.watch({ hello, since, scopes: [] }, { signal: ended }), ['stack']),
+      clock,
+      rng,
+      log: logger,
+      signal,
+    }),
+  ]).then(() => undefined);
+
+  return {
+    done,
+    stop: async () => {
+      await server.stop(graceMs);
+      abort.abort();
+      await done;
+      dialer.close();
+      tls.close();
+      store.close();
+      await http.close();
+    },
+  };
+}
+
+function etcdTls(folder: string) {
+  const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
+  return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
+}
+
+/** What `cluster init` fixed. */
+async function readSettings(store: Store): Promise<NetworkSettings> {
+  const { entry } = await store.get(metaKeys.settings);
+  if (!entry) {
+    throw new BerthError('FailedPrecondition', `the store has no ${metaKeys.settings}`, { reason: 'NOT_BOOTSTRAPPED' });
+  }
+  const { networkPool, rangePrefix, blockPrefix } = ClusterSettings.decode(entry.value);
+  return networkSettings({ pool: networkPool, rangePrefix, blockPrefix });
+}
+
+function watchGauges(metrics: ReturnType<typeof createMetrics>, manager: NetworkManager): void {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [metrics],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge('berth_network_networks', 'Networks, deleting ones too.', () => manager.tables.networks.size);
+  gauge('berth_network_leases', 'Blocks that nodes hold.', () => manager.tables.allLeases().length);
+  gauge('berth_network_range_units', 'Units of the address pool that are taken.', () => manager.tables.takenUnits.size);
+}

@@ -1,0 +1,180 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { onlyKinds, RemoteMirror } from '@berth/changes';
+import { helloOf, rpc } from '@berth/contracts';
+import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
+import type { CertificateTools } from '@berth/discovery';
+import {
+  CatalogHandlers,
+  CertificateHandlers,
+  CertificateIssuer,
+  JoinHandlers,
+  PresenceHandlers,
+  Registry,
+} from '@berth/discovery';
+import {
+  caDigest,
+  csrKeySha256,
+  formatJoinToken,
+  hashTokenSecret,
+  newTokenSecret,
+  readCertificate,
+  tokenSecretMatches,
+} from '@berth/identity';
+import type { Logger, Rng } from '@berth/kernel';
+import { awaitCluster, newId } from '@berth/kernel';
+import type { Running } from '@berth/process';
+import { createMetrics, Gauge, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
+import type { TlsSource } from '@berth/rpc';
+import { bind, createDialer, fileTls, startServer } from '@berth/rpc';
+import { connectEtcd } from '@berth/store-etcd';
+import type { Config } from './config.ts';
+import { tcpProber } from './tcp-prober.ts';
+
+/** Time that unary calls get to end when the process stops. */
+const graceMs = 3_000;
+
+/** Puts the registry together. */
+export async function start(config: Config, baseLogger: Logger, stopping: AbortSignal): Promise<Running> {
+  const clock = new SystemClock();
+  const rng = new SystemRng();
+  const replica = newId(rng);
+  const logger = baseLogger.child({ replica });
+  const metrics = createMetrics('registry');
+  const observer = rpcMetrics(metrics);
+  const abort = new AbortController();
+  const signal = AbortSignal.any([abort.signal, stopping]);
+
+  // What is missing until the process serves; asked by /readyz from the first moment on.
+  let missing: () => true | string = () => 'the store has not answered yet';
+  const http = await startHttp({
+    address: `127.0.0.1:${config.httpPort}`,
+    ready: () => missing(),
+    registry: metrics,
+    logger,
+  });
+
+  // Truth.
+  const store = connectEtcd({ endpoints: config.etcdEndpoints, tls: etcdTls(config.etcdCerts), clock, logger });
+  const clusterId = await awaitCluster(store, clock, logger, signal);
+
+  // Others.
+  const tls = fileTls(config.certs, { clock, logger });
+  const dialer = createDialer({ tls, clock, rng, logger });
+  const scheduler = new RemoteMirror<SchedulerChange>();
+  const registry = new Registry({ store, clock, rng, log: logger, prober: tcpProber, replica, scheduler });
+  const control = dialer.client(rpc.control, {
+    identity: { role: 'service', name: 'scheduler' },
+    addresses: () =>
+      registry.view
+        .memberList()
+        .filter(({ identity }) => identity === 'service:scheduler')
+        .map(({ address }) => address),
+  });
+  const signer = dialer.client(rpc.signing, {
+    identity: { role: 'service', name: 'signer' },
+    addresses: () => config.signerAddresses,
+  });
+
+  // What is served.
+  const tools = certificateTools(tls, rng);
+  const issuer = new CertificateIssuer({ signer, tools, clock, store, view: registry.view });
+  const presence = new PresenceHandlers({ registry, store, clock, log: logger, clusterId });
+  const catalog = new CatalogHandlers({ registry, clusterId });
+  const certificates = new CertificateHandlers({ registry, issuer, tools, store, clock, log: logger });
+  const joining = new JoinHandlers({ registry, issuer, tools, store, clock, rng, log: logger, clusterId });
+  const server = await startServer({
+    address: `${config.advertise}:${config.grpcPort}`,
+    access: { kind: 'mtls', tls },
+    services: [bind(rpc.presence, presence), bind(rpc.catalog, catalog), bind(rpc.certificate, certificates)],
+    logger,
+    observer,
+    ready: () => registry.feed.synced,
+  });
+  const joinServer = await startServer({
+    address: `${config.advertise}:${config.joinPort}`,
+    access: { kind: 'join', tls },
+    services: [bind(rpc.join, joining)],
+    logger,
+    observer,
+  });
+  missing = () => {
+    if (!registry.feed.synced) return 'the mirror of the store is not synced';
+    return registry.synced || 'the mirror of the scheduler is not synced';
+  };
+  watchGauges(metrics, registry);
+
+  const hello = helloOf(clusterId, config.version);
+  const done = Promise.all([
+    registry.run(signal),
+    scheduler.run({
+      call: (since, ended) => onlyKinds(control.watch({ hello, since, scopes: [] }, { signal: ended }), ['task']),
+      clock,
+      rng,
+      log: logger,
+      signal,
+    }),
+    registry.keepMember(
+      {
+        identity: 'service:registry',
+        instance: replica,
+        address: `${config.advertise}:${server.port}`,
+        hostname: config.hostname || hostname(),
+        version: config.version,
+      },
+      signal,
+    ),
+  ]).then(() => undefined);
+
+  return {
+    done,
+    stop: async () => {
+      await Promise.all([server.stop(graceMs), joinServer.stop(graceMs)]);
+      abort.abort();
+      await done;
+      dialer.close();
+      tls.close();
+      store.close();
+      await http.close();
+    },
+  };
+}
+
+function etcdTls(folder: string) {
+  const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
+  return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
+}
+
+function certificateTools(tls: TlsSource, rng: Rng): CertificateTools {
+  return {
+    csrKeySha256,
+    readCertificate,
+    hashTokenSecret,
+    tokenSecretMatches,
+    newJoinToken: () => {
+      const secret = newTokenSecret(rng);
+      return { secret, token: formatJoinToken({ caDigest: caDigest(tls.current().ca), secret }) };
+    },
+  };
+}
+
+function watchGauges(metrics: ReturnType<typeof createMetrics>, registry: Registry): void {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [metrics],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge('berth_registry_leading', '1 while this replica leads.', () => Number(registry.leader.leading));
+  gauge('berth_registry_brake', '1 while too many nodes are silent to declare any lost.', () =>
+    Number(registry.leader.brake),
+  );
+  gauge('berth_registry_nodes', 'Nodes that have joined.', () => registry.view.nodes.size);
+  gauge('berth_registry_streams', 'Node streams that this replica holds.', () => registry.streams.size);
+  gauge('berth_registry_endpoints', 'Endpoints announced, served or not.', () => registry.view.endpoints.size);
+}
