@@ -37,7 +37,8 @@ const { metafile } = await build({
       'const __dirname = import.meta.dirname, __filename = import.meta.filename;',
     ].join('\n'),
   },
-});
+  // esbuild has said what is wrong, with file and line.
+}).catch(() => process.exit(1));
 const inputs = Object.keys(metafile.inputs);
 for (const { vendor, from, to } of runtimeFiles) {
   if (inputs.some((path) => path.startsWith(`node_modules/${vendor}/`))) {
