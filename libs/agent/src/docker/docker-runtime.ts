@@ -162,22 +162,8 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
     return openExec(this.#calls.docker, id, options);
   }
 
-  async facts(): Promise<HostFacts> {
-    const info = await call('ask the engine about its host', () => this.#calls.docker.info());
-    return {
-      hostname: String(info.Name),
-      cpuMillis: Number(info.NCPU) * 1000,
-      memoryBytes: Number(info.MemTotal),
-      os: String(info.OSType),
-      architecture: String(info.Architecture),
-      engineVersion: String(info.ServerVersion),
-      engineLabels: Object.fromEntries(
-        ((info.Labels ?? []) as string[]).map((text) => {
-          const at = text.indexOf('=');
-          return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-        }),
-      ),
-    };
+  facts(): Promise<HostFacts> {
+    return engineFacts(this.#calls);
   }
 
   get #labelFilter(): string {
@@ -215,4 +201,23 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       resolve();
     }
   });
+}
+
+/** What the engine says of itself and its host. */
+export async function engineFacts(calls: DockerCalls): Promise<HostFacts> {
+  const info = await call('ask the engine about its host', () => calls.docker.info());
+  return {
+    hostname: String(info.Name),
+    cpuMillis: Number(info.NCPU) * 1000,
+    memoryBytes: Number(info.MemTotal),
+    os: String(info.OSType),
+    architecture: String(info.Architecture),
+    engineVersion: String(info.ServerVersion),
+    engineLabels: Object.fromEntries(
+      ((info.Labels ?? []) as string[]).map((text) => {
+        const at = text.indexOf('=');
+        return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+      }),
+    ),
+  };
 }

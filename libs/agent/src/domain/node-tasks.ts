@@ -3,7 +3,7 @@ import type { Assignment } from '@berth/contracts/scheduler';
 import type { TaskStatus } from '@berth/contracts/workload';
 import { DesiredState } from '@berth/contracts/workload';
 import type { ContainerState } from '@berth/kernel';
-import { compareStatus, mayFollow } from '@berth/workload';
+import { compareStatus, mayFollow, stateName } from '@berth/workload';
 import { ContainerTable } from './container-table.ts';
 import { endpointsOf } from './endpoints.ts';
 import type { NodeIdentity } from './run-plan.ts';
@@ -194,6 +194,19 @@ export class NodeTasks {
     if (entry) entry.memo = afterFailure(entry.memo, now);
   }
 
+  /** Static tasks by service, each with its state and what it waits for. */
+  staticStates(): ReadonlyMap<string, string> {
+    return new Map(
+      this.statics.map((assignment) => {
+        const { id, service } = taskOfAssignment(assignment);
+        const status = this.status(id);
+        const detail = status?.message ? ` (${status.message})` : '';
+        return [service, status ? `${stateName(status.state)}${detail}` : 'pending'];
+      }),
+    );
+  }
+
+  /** The last status given out. */
   status(taskId: string): TaskStatus | undefined {
     return this.#entries.get(taskId)?.status;
   }

@@ -36,7 +36,10 @@ export async function renewCertificate(options: CertificateRenewalOptions, signa
       continue;
     }
     try {
-      const { certificatePem, caPem } = await client.renewCertificate({ csr: asBuffer(await certificate.csr()) }, { signal });
+      const { certificatePem, caPem } = await client.renewCertificate(
+        { csr: asBuffer(await certificate.csr()) },
+        { signal },
+      );
       await certificate.save({ cert: certificatePem, ca: caPem });
       log.info({}, 'certificate renewed');
     } catch (error) {

@@ -2,6 +2,7 @@ import type { rpc } from '@berth/contracts';
 import type { Clock, Logger, Rng } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import type { NodeTasks } from '../domain/node-tasks.ts';
+import type { NodeIdentity } from '../domain/run-plan.ts';
 import { taskOfAssignment } from '../domain/run-plan.ts';
 import type { ClientOf } from './dispatch-client.ts';
 import { RetryPause } from './retry.ts';
@@ -12,7 +13,8 @@ const coalesceMs = 100;
 export interface StaticReporterOptions {
   readonly client: ClientOf<typeof rpc.dispatch>;
   readonly tasks: NodeTasks;
-  readonly nodeId: string;
+  /** Whose tasks these are. */
+  readonly node: Pick<NodeIdentity, 'nodeId'>;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Logger;
@@ -53,8 +55,8 @@ export class StaticReporter {
   }
 
   #list() {
-    const { tasks, nodeId } = this.#o;
-    const own = tasks.statics.map((assignment) => ({ ...taskOfAssignment(assignment), nodeId }));
+    const { tasks, node } = this.#o;
+    const own = tasks.statics.map((assignment) => ({ ...taskOfAssignment(assignment), nodeId: node.nodeId }));
     return {
       tasks: own,
       statuses: own.map((task) => tasks.status(task.id)).filter((status) => status !== undefined),

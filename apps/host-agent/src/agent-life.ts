@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ClusterState, NodeState } from '@berth/agent';
+import { joinCluster } from '@berth/agent';
+import { helloOf } from '@berth/contracts';
+import { CertStore } from '@berth/identity';
+import { fileTls } from '@berth/rpc';
+import type { Base } from './base.ts';
+import { startControlPlane } from './control-plane.ts';
+import { LateTls } from './late-tls.ts';
+import type { LocalAuthority } from './local-authority.ts';
+import { NodeCertificates } from './node-certificate.ts';
+import type { NodeWiring } from './node-wiring.ts';
+import { wireNode } from './node-wiring.ts';
+import { softwareVersion } from './version.ts';
+
+/** What the host is when its life begins. */
+export interface Known {
+  readonly cluster?: ClusterState | undefined;
+  readonly node?: NodeState | undefined;
+}
+
+/** From knowing the cluster to being a node of it: containers first, on a manager the control plane, then the sessions.
+ *  Nothing here waits for a control plane that is away, except who has never been a node. */
+export class AgentLife {
+  readonly #base: Base;
+  readonly #authority: LocalAuthority;
+  readonly #tls = new LateTls();
+  #begun = false;
+  #cluster: ClusterState | undefined;
+  #wired: NodeWiring | undefined;
+  #closeTls: () => void = () => {};
+
+  constructor(base: Base, authority: LocalAuthority) {
+    this.#base = base;
+    this.#authority = authority;
+  }
+
+  /** Goes to work; once. */
+  begin(known: Known): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#cluster = known.cluster;
+    this.#base.board.set(known.node ? 'joined' : 'starting');
+    this.#base.lives.add(this.#live(known));
+  }
+
+  /** Says that the silence that follows is a restart. */
+  async farewell(): Promise<void> {
+    await this.#wired?.farewell();
+  }
+
+  close(): void {
+    this.#wired?.close();
+    this.#closeTls();
+  }
+
+  /** Where clients reach registries. */
+  registries(): readonly string[] {
+    return this.#base.members.addressesOf({ role: 'service', name: 'registry' });
+  }
+
+  staticStates(): ReadonlyMap<string, string> {
+    return this.#wired?.engine.tasks.staticStates() ?? new Map();
+  }
+
+  async #live({ cluster, node: known }: Known): Promise<void> {
+    const { board, config, clock, log, members } = this.#base;
+    const certificates = this.#certificates(cluster);
+    let node = known;
+    // Who is to join knows its cluster only then; a manager starts its control plane first.
+    if (!cluster && !node) node = await this.#join(certificates, cluster);
+    const clusterId = cluster?.clusterId ?? node?.clusterId;
+    if (clusterId === undefined) return;
+    const advertise = cluster?.advertise ?? node?.advertise ?? config.advertise;
+
+    const wired = await wireNode(this.#base, { cluster, clusterId, nodeId: node?.nodeId, advertise, tls: this.#tls });
+    this.#wired = wired;
+    if (cluster) {
+      members.seed({ role: 'service', name: 'registry' }, [`${cluster.advertise}:${config.registryPort}`]);
+      await startControlPlane(this.#base, cluster, this.#authority, wired);
+      if (!node) node = await this.#join(certificates, cluster);
+    }
+    if (!node) return;
+
+    const source = fileTls(join(config.stateDir, 'certs/node'), { clock, logger: log });
+    this.#closeTls = () => source.close();
+    this.#tls.become(source);
+    board.set('joined', 'waiting for the control plane');
+    await wired.live(node.nodeId, certificates);
+  }
+
+  #certificates(cluster: ClusterState | undefined): NodeCertificates {
+    const { config, clock, rng, log, disk } = this.#base;
+    const joinAddresses = cluster ? [`${cluster.advertise}:${config.joinPort}`] : config.joinAddress;
+    return new NodeCertificates({ store: new CertStore(disk, 'certs/node'), joinAddresses, clock, rng, logger: log });
+  }
+
+  /** Undefined only when the agent was told to stop meanwhile. */
+  async #join(certificates: NodeCertificates, cluster: ClusterState | undefined): Promise<NodeState | undefined> {
+    const base = this.#base;
+    const token = cluster ? ((await base.files.token()) ?? '') : this.#tokenOfConfig();
+    const request = async () => ({
+      node: await base.describe(cluster),
+      hello: helloOf(cluster?.clusterId ?? '', softwareVersion),
+    });
+    const flow = { ...base.ports, port: certificates, files: base.files, board: base.board };
+    const joined = await joinCluster(flow, token, request, base.signal);
+    if (joined) await base.members.update(joined.response.members);
+    return joined?.node;
+  }
+
+  #tokenOfConfig(): string {
+    const { joinToken, joinTokenFile } = this.#base.config;
+    return joinToken !== '' ? joinToken : readFileSync(joinTokenFile, 'utf8').trim();
+  }
+}

@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import type { ClusterState } from '@berth/agent';
+import { ControlPlaneCertificates, isOneShot, SigningHandler, staticAssignments } from '@berth/agent';
+import { rpc } from '@berth/contracts';
+import { bind, fileTls } from '@berth/rpc';
+import type { Base } from './base.ts';
+import type { LocalAuthority } from './local-authority.ts';
+import { loadManifest, manifestVariables } from './manifest.ts';
+import type { NodeWiring } from './node-wiring.ts';
+
+/** What a manager's agent does more: it keeps the control plane running from the manifest, and signs for the registry. */
+export async function startControlPlane(
+  base: Base,
+  cluster: ClusterState,
+  authority: LocalAuthority,
+  wired: NodeWiring,
+): Promise<void> {
+  const { config, clock, log, lives, signal } = base;
+  const certificates = new ControlPlaneCertificates({ authority, address: cluster.advertise, clock, log });
+  await certificates.ensure();
+  lives.add(certificates.run(signal));
+
+  const tls = fileTls(join(config.stateDir, 'certs/signer'), { clock, logger: log });
+  signal.addEventListener('abort', () => tls.close(), { once: true });
+  const signing = new SigningHandler({ authority, log });
+  await base.serve(`${cluster.advertise}:${config.signPort}`, { kind: 'mtls', tls }, [bind(rpc.signing, signing)]);
+
+  const manifest = loadManifest(config.manifest, manifestVariables(config, cluster, process.env));
+  const node = await base.files.node();
+  const statics = staticAssignments(manifest, {
+    clusterId: cluster.clusterId,
+    nodeId: node?.nodeId ?? '',
+    address: cluster.advertise,
+  });
+  const oneShots = statics.filter((a) => isOneShot(a.spec)).map((a) => a.task?.id ?? '');
+  wired.engine.setStatics(statics, oneShots);
+}

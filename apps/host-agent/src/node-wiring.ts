@@ -1,0 +1,123 @@
+import type { ClusterState, NodeIdentity } from '@berth/agent';
+import {
+  AgentCache,
+  DispatchClient,
+  DockerNetworks,
+  DockerRuntime,
+  EndpointAnnouncer,
+  NodeTasks,
+  PresenceClient,
+  RuntimeHandler,
+  renewCertificate,
+  StaticReporter,
+  StatusReporter,
+  TaskEngine,
+} from '@berth/agent';
+import { helloOf, rpc } from '@berth/contracts';
+import { bind, createDialer } from '@berth/rpc';
+import type { Base } from './base.ts';
+import type { LateTls } from './late-tls.ts';
+import { wireNetwork } from './network-wiring.ts';
+import type { NodeCertificates } from './node-certificate.ts';
+import { softwareVersion } from './version.ts';
+
+export interface NodeWiring {
+  readonly runtime: DockerRuntime;
+  readonly engine: TaskEngine;
+  /** The host has joined: begins the sessions and serves. */
+  live(nodeId: string, certificates: NodeCertificates): Promise<void>;
+  farewell(): Promise<void>;
+  close(): void;
+}
+
+/** Everything about containers, running from here on; and the sessions with the control plane, made but not begun. */
+export async function wireNode(
+  base: Base,
+  host: {
+    readonly cluster: ClusterState | undefined;
+    readonly clusterId: string;
+    readonly nodeId: string | undefined;
+    readonly advertise: string;
+    readonly tls: LateTls;
+  },
+): Promise<NodeWiring> {
+  const { config, ports, clock, log, disk, members, lives, signal, board } = base;
+  const { hostname } = await base.describe(host.cluster);
+  // Its node id comes when the host has joined.
+  const node: { -readonly [K in keyof NodeIdentity]: NodeIdentity[K] } = {
+    clusterId: host.clusterId,
+    nodeId: host.nodeId ?? '',
+    hostname,
+  };
+  const hello = helloOf(host.clusterId, softwareVersion);
+  const dialer = createDialer({ tls: host.tls, clock, rng: base.rng, logger: log });
+  const dispatchApi = dialer.client(rpc.dispatch, members.target('scheduler'));
+  const presenceApi = dialer.client(rpc.presence, members.target('registry'));
+  const certificateApi = dialer.client(rpc.certificate, members.target('registry'));
+
+  // Containers and their networks.
+  const runtime = new DockerRuntime(base.calls, host.clusterId);
+  const network = wireNetwork(base, {
+    clusterId: host.clusterId,
+    dialer,
+    engine: new DockerNetworks(base.calls, host.clusterId),
+  });
+  const cache = new AgentCache(disk, log);
+  const tasks = new NodeTasks({ node, now: clock.monotonic(), ...(await cache.load()) });
+  const reporter = new StatusReporter({ ...ports, client: dispatchApi });
+  const statics = new StaticReporter({ ...ports, client: dispatchApi, tasks, node });
+  const announcer = new EndpointAnnouncer({ ...ports, client: presenceApi, synced: () => dispatch.synced });
+  const engine = new TaskEngine({
+    ...ports,
+    tasks,
+    node,
+    runtime,
+    network: network.taskNetwork,
+    cache,
+    onStatuses: (statuses) => reporter.report(statuses),
+    onStatics: () => statics.changed(),
+    onEndpoints: (endpoints) => announcer.set(endpoints),
+  });
+  lives.add(engine.run(signal));
+
+  // Sessions.
+  const dispatch: DispatchClient = new DispatchClient({
+    ...ports,
+    client: dispatchApi,
+    hello,
+    onStep: (step) => engine.sync(step),
+    onSynced: (synced) => {
+      presence.changed();
+      if (!synced) return;
+      announcer.confirmed();
+      statics.changed();
+      board.set('ready');
+    },
+  });
+  const presence = new PresenceClient({
+    ...ports,
+    client: presenceApi,
+    hello,
+    describe: () => base.describe(host.cluster),
+    synced: () => dispatch.synced,
+    members,
+    onConnected: () => announcer.reconnected(),
+  });
+
+  return {
+    runtime,
+    engine,
+    live: async (nodeId, certificates) => {
+      node.nodeId = nodeId;
+      const handler = new RuntimeHandler({ engine, runtime, clock, log });
+      const access = { kind: 'mtls', tls: host.tls } as const;
+      await base.serve(`${host.advertise}:${config.grpcPort}`, access, [bind(rpc.runtime, handler)]);
+      const renewal = { ...ports, certificate: certificates, client: certificateApi };
+      for (const loop of [dispatch, presence, reporter, statics, announcer]) lives.add(loop.run(signal));
+      lives.add(renewCertificate(renewal, signal));
+      network.live(nodeId);
+    },
+    farewell: () => presence.restarting(),
+    close: () => dialer.close(),
+  };
+}
