@@ -96,6 +96,8 @@ test('an engine that crashed is started again on its data, and a crashed one is 
   expect(await engine('start')).toMatchObject({ own: true });
   expect(await docker('ps', '-a', '--format', '{{.Names}}')).toBe('sleeper\n');
   await docker('start', 'sleeper');
+  await docker('network', 'create', '--opt', 'com.docker.network.bridge.name=own', 'with-a-name');
+  await docker('run', '-d', '--network', 'with-a-name', ...sleeper);
   await host.exec(crash);
   expect(await engine('stop')).toEqual({ stopped: true });
   expect(await state()).toEqual(before);

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { isEngineBridge, removalOfEngineRules, removalOfNewChains, removalOfNewTables } from './firewall.ts';
+import { engineBridges, removalOfEngineRules, removalOfNewChains, removalOfNewTables } from './firewall.ts';
 
+const bridges = new Set(['docker0', 'br-0123456789ab']);
 const engineRules = [
   '-P INPUT ACCEPT',
   '-P FORWARD DROP',
@@ -18,7 +19,7 @@ const engineRules = [
 
 test('what an engine added goes, rules of others stay, policies return', () => {
   const before = ['-P INPUT ACCEPT', '-P FORWARD ACCEPT', '-P OUTPUT ACCEPT'];
-  expect(removalOfEngineRules({ before, now: engineRules })).toEqual([
+  expect(removalOfEngineRules({ before, now: engineRules, bridges })).toEqual([
     ['-D', 'FORWARD', '-j', 'DOCKER-USER'],
     ['-D', 'FORWARD', '-o', 'docker0', '-j', 'DOCKER'],
     ['-D', 'FORWARD', '-i', 'br-0123456789ab', '-o', 'br-0123456789ab', '-j', 'ACCEPT'],
@@ -31,21 +32,18 @@ test('what an engine added goes, rules of others stay, policies return', () => {
 });
 
 test('nothing that was there before is touched, be it of another engine', () => {
-  expect(removalOfEngineRules({ before: engineRules, now: engineRules })).toEqual([]);
+  expect(removalOfEngineRules({ before: engineRules, now: engineRules, bridges })).toEqual([]);
 });
 
 test('a quoted text of a rule is one argument', () => {
   const now = ['-A FORWARD -o docker0 -m comment --comment "two words" -j ACCEPT'];
-  expect(removalOfEngineRules({ before: [], now })[0]).toContain('two words');
+  expect(removalOfEngineRules({ before: [], now, bridges })[0]).toContain('two words');
 });
 
-test.each([
-  ['docker0', true],
-  ['br-0123456789ab', true],
-  ['br-lan', false],
-  ['eth0', false],
-])('bridge %s of an engine: %s', (device, expected) => {
-  expect(isEngineBridge(device)).toBe(expected);
+test('the bridges of an engine are those of which its rules speak, not the devices of the user', () => {
+  const user = ['-A DOCKER-USER -i eth0 -j DROP', '-A FORWARD -i eth1 -j DOCKER-USER', '-A FORWARD -i tun0 -j ACCEPT'];
+  const network = ['-A DOCKER-ISOLATION-STAGE-1 -i own -o own2 -j RETURN', '-A FORWARD -o docker0 -j DOCKER'];
+  expect([...engineBridges([...user, ...network])]).toEqual(['own', 'own2', 'docker0']);
 });
 
 test('chains and tables that iptables made for an engine go, in this order, those of others stay', () => {

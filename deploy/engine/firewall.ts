@@ -2,18 +2,26 @@
 export interface RulesChange {
   readonly before: readonly string[];
   readonly now: readonly string[];
+  /** The engine's, see {@link engineBridges}. */
+  readonly bridges: ReadonlySet<string>;
 }
 
-/** A device of the engine: its own bridge, or that of one of its networks. */
-export function isEngineBridge(device: string): boolean {
-  return device === 'docker0' || /^br-[0-9a-f]{12}$/.test(device);
+/**
+ * The bridges of an engine's networks, whatever their names: those that its own rules in the filter table speak of. In
+ * DOCKER-USER the user speaks.
+ */
+export function engineBridges(rules: readonly string[]): Set<string> {
+  const devices = rules
+    .filter((line) => /^-A DOCKER| -j DOCKER/.test(line) && !line.includes('DOCKER-USER'))
+    .flatMap((line) => [...line.matchAll(/ -[io] (\S+)/g)].map(([, device]) => device ?? ''));
+  return new Set(devices);
 }
 
 /**
  * The arguments, one list a call of `iptables -t TABLE`, that take away what an engine put into a table and give the
  * chains back their policies. Rules that were there before, and rules that are none of the engine's, stay.
  */
-export function removalOfEngineRules({ before, now }: RulesChange): string[][] {
+export function removalOfEngineRules({ before, now, bridges }: RulesChange): string[][] {
   const known = new Set(before);
   const isEngineChain = (chain: string): boolean => chain.startsWith('DOCKER') && !known.has(`-N ${chain}`);
   const chains = now.flatMap((line) => (line.startsWith('-N ') ? [line.slice(3)] : [])).filter(isEngineChain);
@@ -22,7 +30,7 @@ export function removalOfEngineRules({ before, now }: RulesChange): string[][] {
     .map(splitRule)
     .filter(
       ([, chain = '', ...match]) =>
-        !isEngineChain(chain) && match.some((word) => isEngineChain(word) || isEngineBridge(word)),
+        !isEngineChain(chain) && match.some((word) => isEngineChain(word) || bridges.has(word)),
     );
   const policies = before.filter((line) => line.startsWith('-P ') && !now.includes(line));
   return [

@@ -73,8 +73,9 @@ export async function readTables(): Promise<Pick<MachineState, 'tables' | 'chain
   };
 }
 
-export async function readDevices(): Promise<string[]> {
-  const listed = (await tryRun(['ip', '-o', 'link'])).stdout;
+/** All network devices, or those of one type. */
+export async function readDevices(...type: ['type', string] | []): Promise<string[]> {
+  const listed = (await tryRun(['ip', '-o', 'link', 'show', ...type])).stdout;
   return lines(listed).map((line) => (line.split(': ')[1] ?? '').replace(/@.*/, ''));
 }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessIdentity } from '../system/process.ts';
 import { endProcess, identify, isRunning, killProcess, processesWith } from '../system/process.ts';
 import { run, tryRun } from '../system/run.ts';
-import { isEngineBridge, removalOfEngineRules, removalOfNewChains, removalOfNewTables } from './firewall.ts';
+import { engineBridges, removalOfEngineRules, removalOfNewChains, removalOfNewTables } from './firewall.ts';
 import type { MachineState } from './machine-state.ts';
 import { engineFiles, readDevices, readRules, readTables, restoreSysctls } from './machine-state.ts';
 import type { EnginePlace, EngineRecord } from './record.ts';
@@ -16,6 +16,8 @@ export interface StopOptions {
 
 const stopTimeoutMs = 30_000;
 const removeTimeoutMs = 5_000;
+/** The engine takes the rules of its own network away when it ends, but not the bridge. */
+const defaultBridge = ['docker0'];
 
 /**
  * Stops the engine that {@link ensureEngine} started, with everything that runs in it, and removes all its traces:
@@ -30,12 +32,16 @@ export async function stopEngine(options: StopOptions = {}): Promise<boolean> {
   await endContainers(record);
   if (record.process) await endProcess(record.process, stopTimeoutMs);
   // What a crashed engine left: containerd and its shims name the folder, containers are in the control group.
-  for (const each of [...processesWith(place.runDir), ...processesInCgroup(place)])
-    await killProcess(each, removeTimeoutMs);
+  const left = [
+    ...processesWith(/^(dockerd|containerd|containerd-shim.*)$/, place.runDir),
+    ...processesInCgroup(place),
+  ];
+  for (const each of left) await killProcess(each, removeTimeoutMs);
   onProgress('removing its traces');
   await unmountBelow([place.runDir, place.stateDir]);
-  await removeDevices(record.before);
-  await removeRules(record.before);
+  const bridges = new Set([...defaultBridge, ...engineBridges(await readRules('iptables', 'filter'))]);
+  await removeBridges(record.before, bridges);
+  await removeRules(record.before, bridges);
   restoreSysctls(record.before.sysctls);
   await removeCgroups(place);
   removeFiles(record);
@@ -86,20 +92,23 @@ async function unmountBelow(folders: readonly string[]): Promise<void> {
   for (const mount of mounts.reverse()) await run(['umount', '--lazy', mount]);
 }
 
-async function removeDevices(before: MachineState): Promise<void> {
-  const isNew = (device: string): boolean => !before.devices.includes(device);
-  for (const device of (await readDevices()).filter(isNew).filter(isEngineBridge)) {
+/** The cables of containers go with their bridge. */
+async function removeBridges(before: MachineState, bridges: ReadonlySet<string>): Promise<void> {
+  const found = await readDevices('type', 'bridge');
+  for (const device of found.filter((name) => bridges.has(name) && !before.devices.includes(name))) {
     await run(['ip', 'link', 'del', device]);
   }
 }
 
-async function removeRules(before: MachineState): Promise<void> {
+async function removeRules(before: MachineState, bridges: ReadonlySet<string>): Promise<void> {
   for (const [key, rules] of Object.entries(before.rules)) {
     const [program = '', table = ''] = key.split(' ');
     const now = await readRules(program, table);
     // Before the engine there was perhaps no iptables to tell the policies: those of a new table accept.
     const earlier = rules.length > 0 ? rules : now.filter((line) => line.startsWith('-P ')).map(accepting);
-    for (const args of removalOfEngineRules({ before: earlier, now })) await run([program, '-w', '-t', table, ...args]);
+    for (const args of removalOfEngineRules({ before: earlier, now, bridges })) {
+      await run([program, '-w', '-t', table, ...args]);
+    }
   }
   // A chain with rules in it is somebody else's by now, and refuses to go.
   for (const args of removalOfNewChains({ before, now: await readTables() })) await tryRun(['nft', ...args]);

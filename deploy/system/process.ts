@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A process that is not mistaken for another that got its pid later. */
@@ -42,12 +43,15 @@ async function ended(identity: ProcessIdentity, patienceMs: number): Promise<boo
   return true;
 }
 
-/** The processes with a command line that holds this text. */
-export function processesWith(text: string): ProcessIdentity[] {
+/** The processes of these programs (by their file's name) with an argument that begins with this text. */
+export function processesWith(programs: RegExp, argument: string): ProcessIdentity[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => pid !== process.pid && readProc(pid, 'cmdline')?.includes(text))
+    .filter((pid) => {
+      const [program = '', ...args] = (readProc(pid, 'cmdline') ?? '').split('\0');
+      return programs.test(basename(program)) && args.some((arg) => arg.startsWith(argument));
+    })
     .flatMap((pid) => identify(pid) ?? []);
 }
 
