@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { ClusterState } from '@berth/agent';
-import { ControlPlaneCertificates, isOneShot, SigningHandler, staticAssignments } from '@berth/agent';
+import { ControlPlaneCertificates, isOneShot, NatsUsers, SigningHandler, staticAssignments } from '@berth/agent';
 import { rpc } from '@berth/contracts';
 import { bind, fileTls } from '@berth/rpc';
 import type { Base } from './base.ts';
@@ -15,14 +15,26 @@ export async function startControlPlane(
   authority: LocalAuthority,
   wired: NodeWiring,
 ): Promise<void> {
-  const { config, clock, log, lives, signal } = base;
+  const { config, clock, log, lives, signal, disk, members } = base;
   const certificates = new ControlPlaneCertificates({ authority, address: cluster.advertise, clock, log });
   await certificates.ensure();
   lives.add(certificates.run(signal));
 
   const tls = fileTls(join(config.stateDir, 'certs/signer'), { clock, logger: log });
   signal.addEventListener('abort', () => tls.close(), { once: true });
-  const signing = new SigningHandler({ authority, log });
+  const nats = new NatsUsers({
+    disk,
+    clock,
+    log,
+    address: cluster.advertise,
+    port: config.natsPort,
+    reload: () => wired.signalStatic('nats', 'SIGHUP'),
+  });
+  await nats.prepare(members.members);
+  members.onChange((list) => nats.members(list));
+  lives.add(nats.run(signal));
+
+  const signing = new SigningHandler({ authority, log, onSigned: (identity) => nats.issued(identity) });
   await base.serve(`${cluster.advertise}:${config.signPort}`, { kind: 'mtls', tls }, [bind(rpc.signing, signing)]);
 
   const manifest = loadManifest(config.manifest, manifestVariables(config, cluster, process.env));

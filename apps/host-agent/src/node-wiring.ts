@@ -24,6 +24,8 @@ import { softwareVersion } from './version.ts';
 export interface NodeWiring {
   readonly runtime: DockerRuntime;
   readonly engine: TaskEngine;
+  /** Sends a signal to a static task's container, if it runs. */
+  signalStatic(service: string, signal: string): Promise<void>;
   /** The host has joined: begins the sessions and serves. */
   live(nodeId: string, certificates: NodeCertificates): Promise<void>;
   farewell(): Promise<void>;
@@ -116,6 +118,10 @@ export async function wireNode(
       for (const loop of [dispatch, presence, reporter, statics, announcer]) lives.add(loop.run(signal));
       lives.add(renewCertificate(renewal, signal));
       network.live(nodeId);
+    },
+    signalStatic: async (service, name) => {
+      const container = tasks.runningStatic(service);
+      if (container) await runtime.kill(container.id, name);
     },
     farewell: () => presence.restarting(),
     close: () => dialer.close(),

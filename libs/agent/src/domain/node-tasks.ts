@@ -206,6 +206,12 @@ export class NodeTasks {
     );
   }
 
+  /** The running container of a static task. */
+  runningStatic(service: string): ContainerState | undefined {
+    const own = this.statics.find((assignment) => assignment.task?.service === service);
+    return own && this.latest(taskOfAssignment(own).id).find((c) => c.phase.kind === 'running');
+  }
+
   /** The last status given out. */
   status(taskId: string): TaskStatus | undefined {
     return this.#entries.get(taskId)?.status;

@@ -1,11 +1,13 @@
 import type { SigningServiceImplementation, SignRequest, SignResponse } from '@berth/contracts/agent';
-import type { CallerContext, Logger } from '@berth/kernel';
+import type { CallerContext, Identity, Logger } from '@berth/kernel';
 import { BerthError, formatIdentity, parseIdentity } from '@berth/kernel';
 import type { Authority } from './authority.ts';
 
 export interface SigningHandlerOptions {
   readonly authority: Authority;
   readonly log: Logger;
+  /** Called before a certificate goes out. */
+  readonly onSigned: (identity: Identity) => Promise<void>;
 }
 
 /** Signs for the registry, which has checked and recorded the request. */
@@ -17,7 +19,7 @@ export class SigningHandler implements SigningServiceImplementation<CallerContex
   }
 
   async sign(request: SignRequest): Promise<SignResponse> {
-    const { authority, log } = this.#o;
+    const { authority, log, onSigned } = this.#o;
     const identity = parseIdentity(request.identity);
     // A manager's agent issues those itself: a registry that was broken into can't become a scheduler.
     if (identity.role === 'service') {
@@ -27,6 +29,7 @@ export class SigningHandler implements SigningServiceImplementation<CallerContex
     }
     const addresses = identity.role === 'node' ? request.addresses : [];
     const certificatePem = await authority.sign({ csr: request.csr, identity, addresses });
+    await onSigned(identity);
     log.info({ identity: formatIdentity(identity) }, 'certificate signed');
     return { certificatePem, caPem: await authority.caPem() };
   }

@@ -1,0 +1,129 @@
+import type { Member } from '@berth/contracts/registry';
+import type { Clock, Disk, Identity, Logger } from '@berth/kernel';
+import { formatIdentity, isBerthError, parseIdentity } from '@berth/kernel';
+import { natsConf, natsUsersConf } from '@berth/workload';
+import { Wake } from '../wake.ts';
+
+const folder = 'nats/conf';
+const issuedFile = 'nats/issued.json';
+/** Several changes at once cost one reload. */
+const coalesceMs = 100;
+
+/** Services that speak to NATS. */
+const services: readonly Identity[] = ['registry', 'scheduler', 'network-manager'].map((name) => ({
+  role: 'service',
+  name,
+}));
+
+export interface NatsUsersOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where NATS listens. */
+  readonly address: string;
+  readonly port: number;
+  /** Makes a running NATS read its users again; nothing happens while none runs. */
+  readonly reload: () => Promise<void>;
+}
+
+/** How an identity came to be a user: issued by this agent, and, for a node, whether the member list has ever held it. */
+interface Issued {
+  readonly identity: string;
+  readonly listed: boolean;
+}
+
+/**
+ * NATS's configuration, beside its container: its users are the control plane, the identities this manager has signed, and
+ * the nodes of the member list. A node that leaves the list is cut off by the reload.
+ */
+export class NatsUsers {
+  readonly #o: NatsUsersOptions;
+  readonly #wake: Wake;
+  #issued = new Map<string, Issued>();
+  #nodes: readonly string[] = [];
+  #written = '';
+
+  constructor(options: NatsUsersOptions) {
+    this.#o = options;
+    this.#wake = new Wake(options.clock);
+  }
+
+  /** Writes both files; NATS can be started after it. */
+  async prepare(members: readonly Member[]): Promise<void> {
+    const { disk, address, port } = this.#o;
+    const kept = await disk.read(issuedFile);
+    const list = kept === undefined ? [] : (JSON.parse(new TextDecoder().decode(kept)) as Issued[]);
+    this.#issued = new Map(list.map((entry) => [entry.identity, entry]));
+    this.#setMembers(members);
+    const text = natsConf({
+      host: address,
+      port,
+      serverName: address,
+      certs: '/certs/berth',
+      storeDir: '/var/lib/nats',
+    });
+    await disk.write(`${folder}/nats.conf`, bytes(text));
+    await this.#write();
+  }
+
+  /** A certificate was signed for an identity. */
+  async issued(identity: Identity): Promise<void> {
+    const text = formatIdentity(identity);
+    if (this.#issued.has(text)) return;
+    this.#issued.set(text, { identity: text, listed: false });
+    await this.#keep();
+    this.#wake.notify();
+  }
+
+  /** The member list is new. */
+  members(members: readonly Member[]): void {
+    this.#setMembers(members);
+    this.#wake.notify();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, log, reload } = this.#o;
+    while (!signal.aborted) {
+      await this.#wake.wait(Number.POSITIVE_INFINITY, signal);
+      await clock.sleep(coalesceMs, signal);
+      if (signal.aborted) return;
+      await this.#keep();
+      if (!(await this.#write())) continue;
+      try {
+        await reload();
+        log.info({ nodes: this.#nodes.length }, 'NATS users are new');
+      } catch (error) {
+        if (!isBerthError(error)) throw error;
+        // One that starts later reads the file by itself.
+        log.warn({ error: error.message }, 'NATS could not be told of its new users');
+      }
+    }
+  }
+
+  #setMembers(members: readonly Member[]): void {
+    this.#nodes = members.map((m) => m.identity).filter((identity) => identity.startsWith('node:'));
+    const listed = new Set(this.#nodes);
+    for (const entry of [...this.#issued.values()]) {
+      if (listed.has(entry.identity)) this.#issued.set(entry.identity, { ...entry, listed: true });
+      else if (entry.listed) this.#issued.delete(entry.identity);
+    }
+  }
+
+  /** True if the users changed. */
+  async #write(): Promise<boolean> {
+    const names = new Set([...this.#nodes, ...this.#issued.keys()]);
+    const text = natsUsersConf([...services, ...[...names].map(parseIdentity)]);
+    if (text === this.#written) return false;
+    await this.#o.disk.write(`${folder}/users.conf`, bytes(text));
+    this.#written = text;
+    return true;
+  }
+
+  #keep(): Promise<void> {
+    return this.#o.disk.write(issuedFile, bytes(JSON.stringify([...this.#issued.values()])));
+  }
+}
+
+function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
