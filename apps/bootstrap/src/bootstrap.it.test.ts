@@ -22,7 +22,7 @@ async function certificate(
 ): Promise<{ readonly cert: string; readonly key: string; readonly ca: string }> {
   const key = await createKey();
   const csr = await createCsr(key);
-  const names = { commonName, dnsNames: ['etcd'], addresses: ['127.0.0.1'] };
+  const names = { commonName, dnsNames: ['localhost'], addresses: ['127.0.0.1'] };
   return { cert: await signSubject(ca, { csr, ...names, nowMs: Date.now() }), key, ca: ca.certPem };
 }
 

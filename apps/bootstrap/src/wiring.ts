@@ -14,7 +14,8 @@ export async function start(config: Config, logger: Logger): Promise<Running> {
   const store = connectEtcd({
     endpoints: config.etcdEndpoints,
     tls: { ca: pem('ca.pem'), cert: pem('cert.pem'), key: pem('key.pem') },
-    serverName: 'etcd',
+    // Whatever address it is reached at.
+    serverName: 'localhost',
     clock,
     logger,
   });

@@ -24,7 +24,9 @@ export const schema = z.object({
   networkManagerHttpPort: port(7423).describe("HTTP port of this manager's network-manager."),
   etcdPort: port(7441).describe("Client port of this manager's etcd."),
   etcdPeerPort: port(7442).describe("Peer port of this manager's etcd."),
+  etcdMetricsPort: port(7443).describe("Port of etcd's /health and /metrics, on 127.0.0.1."),
   natsPort: port(7451).describe("Port of this manager's NATS."),
+  natsHttpPort: port(7453).describe("Port of NATS's /healthz and /varz, on 127.0.0.1."),
   manifest: z
     .string()
     .default(new URL('../../../deploy/compose/control-plane.yaml', import.meta.url).pathname)

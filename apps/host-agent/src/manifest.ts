@@ -35,7 +35,9 @@ export function manifestVariables(
     BERTH_NETWORK_MANAGER_HTTP_PORT: String(config.networkManagerHttpPort),
     BERTH_ETCD_PORT: String(config.etcdPort),
     BERTH_ETCD_PEER_PORT: String(config.etcdPeerPort),
+    BERTH_ETCD_METRICS_PORT: String(config.etcdMetricsPort),
     BERTH_NATS_PORT: String(config.natsPort),
+    BERTH_NATS_HTTP_PORT: String(config.natsHttpPort),
     BERTH_LOG_LEVEL: config.logLevel,
   };
   for (const image of images) {

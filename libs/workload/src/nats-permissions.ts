@@ -111,6 +111,8 @@ export interface NatsConfOptions {
   /** Address to listen on. */
   readonly host: string;
   readonly port: number;
+  /** Port of /healthz and /varz, without a certificate, on 127.0.0.1 only. Default: none. */
+  readonly httpPort?: number;
   /** Shown in logs and by clients. */
   readonly serverName: string;
   /** Folder of `cert.pem`, `key.pem`, `ca.pem` as the server sees it; the CA is the cluster's. */
@@ -128,6 +130,7 @@ export function natsConf(options: NatsConfOptions): string {
     '# Made by the host-agent; changes by hand are lost.',
     `listen: ${quoted(`${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`)}`,
     `server_name: ${quoted(options.serverName)}`,
+    ...(options.httpPort === undefined ? [] : [`http: "127.0.0.1:${options.httpPort}"`]),
     '# A client that is gone without a word is noticed within 3 s.',
     'ping_interval: "1s"',
     'ping_max: 2',
