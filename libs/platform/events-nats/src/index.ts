@@ -1,1 +1,2 @@
-export {};
+export type { NatsOptions, NatsTls } from './nats-bus.ts';
+export { connectNats, NatsBus } from './nats-bus.ts';

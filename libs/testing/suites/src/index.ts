@@ -1,3 +1,5 @@
+export type { EventBusUnderTest } from './event-bus-contract.ts';
+export { eventBusContract } from './event-bus-contract.ts';
 export { eventually } from './eventually.ts';
 export { MirrorFollower } from './mirror-follower.ts';
 export { realClock } from './real-clock.ts';
