@@ -6,7 +6,9 @@ export const label = {
   cluster: 'berth.cluster',
   task: 'berth.task',
   run: 'berth.run',
+  /** Name of the stack; its id is another label. */
   stack: 'berth.stack',
+  stackId: 'berth.stack-id',
   service: 'berth.service',
   node: 'berth.node',
   /** "true" on static tasks. */

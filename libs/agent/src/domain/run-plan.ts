@@ -90,7 +90,8 @@ export function planRun(
       [label.cluster]: node.clusterId,
       [label.task]: task.id,
       [label.run]: String(run),
-      [label.stack]: task.stackId,
+      [label.stack]: task.stack,
+      [label.stackId]: task.stackId,
       [label.service]: task.service,
       [label.node]: node.nodeId,
       ...(task.static ? { [label.static]: 'true' } : {}),
@@ -108,7 +109,7 @@ export function planRun(
           name: volumeName(task.stack, spec),
           spec: {
             ...spec,
-            labels: { ...spec.labels, [label.cluster]: node.clusterId, [label.stack]: task.stackId },
+            labels: { ...spec.labels, [label.cluster]: node.clusterId, [label.stack]: task.stack },
           },
         },
       ]),

@@ -144,7 +144,7 @@ export class TaskEngine {
     const found = containers.flatMap((container) => {
       const taskId = taskOf(container)?.taskId;
       const joins = joinsOf(container);
-      const stackId = container.labels[label.stack] ?? '';
+      const stackId = container.labels[label.stackId] ?? '';
       return taskId === undefined || joins.length === 0 ? [] : [{ taskId, stackId, joins }];
     });
     const byTask = new Map(found.map((task) => [task.taskId, task]));
