@@ -1,0 +1,123 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { rpc } from '@berth/contracts';
+import { Membership } from '@berth/discovery';
+import type { Logger } from '@berth/kernel';
+import { awaitCluster, newId } from '@berth/kernel';
+import type { Running } from '@berth/process';
+import { createMetrics, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
+import { createDialer, fileTls, startServer } from '@berth/rpc';
+import { defaultLimits, SchedulerService } from '@berth/scheduling';
+import { connectEtcd } from '@berth/store-etcd';
+import type { Config } from './config.ts';
+import { schedulerMetrics } from './metrics.ts';
+
+/** Time that unary calls get to end when the process stops. */
+const graceMs = 3_000;
+
+/** Puts the scheduler together. */
+export async function start(config: Config, baseLogger: Logger, stopping: AbortSignal): Promise<Running> {
+  const clock = new SystemClock();
+  const rng = new SystemRng();
+  const instance = newId(rng);
+  const logger = baseLogger.child({ replica: instance });
+  const metrics = createMetrics('scheduler');
+  const abort = new AbortController();
+  const signal = AbortSignal.any([abort.signal, stopping]);
+
+  // What is missing until the process serves; asked by /readyz from the first moment on.
+  let missing: () => true | string = () => 'the store has not answered yet';
+  const http = await startHttp({
+    address: `127.0.0.1:${config.httpPort}`,
+    ready: () => missing(),
+    registry: metrics,
+    logger,
+  });
+
+  // Truth.
+  const store = connectEtcd({ endpoints: config.etcdEndpoints, tls: etcdTls(config.etcdCerts), clock, logger });
+  const clusterId = await awaitCluster(store, clock, logger, signal);
+
+  // Others, found by the registry's member list.
+  const tls = fileTls(config.certs, { clock, logger });
+  const dialer = createDialer({ tls, clock, rng, logger });
+  let membership: Membership | undefined;
+  const registry = {
+    identity: { role: 'service', name: 'registry' },
+    addresses: () => [
+      ...new Set([...config.registryAddresses, ...(membership?.addressesOf('service:registry') ?? [])]),
+    ],
+  } as const;
+  const grpcAddress = `${config.advertise}:${config.grpcPort}`;
+  const members = new Membership({
+    client: dialer.client(rpc.presence, registry),
+    clusterId,
+    member: {
+      identity: 'service:scheduler',
+      instance,
+      address: grpcAddress,
+      hostname: config.hostname || hostname(),
+      version: config.version,
+    },
+    clock,
+    rng,
+    log: logger,
+  });
+  membership = members;
+
+  // What is served.
+  const scheduler = new SchedulerService({
+    store,
+    clock,
+    rng,
+    log: logger,
+    clusterId,
+    instance,
+    registry: dialer.client(rpc.catalog, registry),
+    networkManager: dialer.client(rpc.network, {
+      identity: { role: 'service', name: 'network-manager' },
+      addresses: () => members.addressesOf('service:network-manager'),
+    }),
+    agentOf: (node) =>
+      dialer.client(rpc.runtime, {
+        identity: { role: 'node', id: node.id },
+        addresses: () => [`${node.address}:${node.agentPort}`],
+      }),
+    settings: {
+      drainDelayMs: config.drainDelayMs,
+      leaderTtlMs: config.leaderTtlMs,
+      limits: { ...defaultLimits, taskHistoryPerSlotMax: config.taskHistoryPerSlotMax },
+    },
+    observer: schedulerMetrics(metrics),
+  });
+  const server = await startServer({
+    address: grpcAddress,
+    access: { kind: 'mtls', tls },
+    services: scheduler.services,
+    logger,
+    observer: rpcMetrics(metrics),
+    ready: () => scheduler.feed.synced,
+  });
+  missing = () => scheduler.ready();
+
+  const done = Promise.all([scheduler.run(signal), members.run(signal)]).then(() => undefined);
+
+  return {
+    done,
+    stop: async () => {
+      await server.stop(graceMs);
+      abort.abort();
+      await done;
+      dialer.close();
+      tls.close();
+      store.close();
+      await http.close();
+    },
+  };
+}
+
+function etcdTls(folder: string) {
+  const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
+  return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
+}

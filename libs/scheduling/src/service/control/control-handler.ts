@@ -1,0 +1,192 @@
+import type { ScopeAnswer, WatchAnswer } from '@berth/changes';
+import { checkHello } from '@berth/contracts';
+import type {
+  ApplyStackRequest,
+  ApplyStackResponse,
+  Change,
+  ChangesRequest,
+  ControlServiceImplementation,
+  ExecRequest,
+  ExecResponse,
+  ExplainTaskRequest,
+  ExplainTaskResponse,
+  ListNodesRequest,
+  ListNodesResponse,
+  ListServicesRequest,
+  ListServicesResponse,
+  ListStacksRequest,
+  ListStacksResponse,
+  ListTasksRequest,
+  ListTasksResponse,
+  LogsRequest,
+  LogsResponse,
+  PlanStackRequest,
+  PlanStackResponse,
+  RemoveStackRequest,
+  RemoveStackResponse,
+  WatchRequest,
+} from '@berth/contracts/scheduler';
+import type { ServiceSpec, StackSpec } from '@berth/contracts/workload';
+import type { CallerContext } from '@berth/kernel';
+import { BerthError, newId } from '@berth/kernel';
+import { defaultNamespace, staticStackId } from '@berth/workload';
+import { eligibleNodes } from '../../domain/orchestration/global.ts';
+import type { Acceptance } from '../../domain/stack/accept.ts';
+import { acceptRemoval, acceptStack, normalise } from '../../domain/stack/accept.ts';
+import { same } from '../../domain/stack/canonical.ts';
+import { diffStack } from '../../domain/stack/diff.ts';
+import { validateStack } from '../../domain/stack/validate.ts';
+import { families } from '../../domain/state/families.ts';
+import { explainTask, pendingNow } from '../../domain/view/explain.ts';
+import { findTask } from '../../domain/view/find-task.ts';
+import { listServices, listStacks, listTasks, nodeView } from '../../domain/view/listing.ts';
+import type { Committer, Proposal } from '../committer.ts';
+import type { Mirrors } from '../mirrors.ts';
+import type { SchedulerOptions } from '../options.ts';
+import type { RuntimeProxy } from '../runtime-proxy/runtime-proxy.ts';
+
+type Call = CallerContext & { readonly signal: AbortSignal };
+
+/** Serves clients: desired state in, resources out. Any replica serves; only writes are ordered, by compares. */
+export class ControlHandler implements ControlServiceImplementation<CallerContext> {
+  readonly #options: SchedulerOptions;
+  readonly #mirrors: Mirrors;
+  readonly #committer: Committer;
+  readonly #runtime: RuntimeProxy;
+
+  constructor(options: SchedulerOptions, mirrors: Mirrors, committer: Committer, runtime: RuntimeProxy) {
+    this.#options = options;
+    this.#mirrors = mirrors;
+    this.#committer = committer;
+    this.#runtime = runtime;
+  }
+
+  async applyStack(request: ApplyStackRequest): Promise<ApplyStackResponse> {
+    const spec = specOf(request.spec);
+    const { rng } = this.#options;
+    await this.#committer.catchUp(families.stack.key(spec.namespace, spec.name));
+    await this.#checkNetworks(spec);
+    const id = newId(rng);
+    const { answer, revision } = await this.#committer.commit(() =>
+      proposal(
+        acceptStack(this.#mirrors.records, spec, {
+          newId: id,
+          expectedVersion: request.expectedVersion,
+          eligible: (service) => this.#eligible(service),
+        }),
+      ),
+    );
+    const changes = answer.kind === 'write' ? [...answer.changes] : [];
+    return { stack: answer.stack, revision, changes };
+  }
+
+  async planStack(request: PlanStackRequest): Promise<PlanStackResponse> {
+    const spec = specOf(request.spec);
+    await this.#committer.catchUp(families.stack.key(spec.namespace, spec.name));
+    const { records } = this.#mirrors;
+    const stack = records.stacks.get(spec.namespace, spec.name)?.value.stack;
+    const now = stack && !stack.removing ? stack : undefined;
+    const before = now && records.specs.get(now.id)?.value.spec;
+    return {
+      changes: diffStack(before, spec, (service) => this.#eligible(service)),
+      version: now?.version ?? 0,
+      revision: this.#mirrors.feed.revision,
+    };
+  }
+
+  async removeStack({ name, namespace, volumes }: RemoveStackRequest): Promise<RemoveStackResponse> {
+    const where = namespace || defaultNamespace;
+    if (where === defaultNamespace && name === staticStackId) {
+      throw new BerthError('FailedPrecondition', `stack ${name} is the control plane itself; "npm stop" ends it`, {
+        reason: 'STATIC_STACK',
+      });
+    }
+    await this.#committer.catchUp(families.stack.key(where, name));
+    const { answer, revision } = await this.#committer.commit(() =>
+      proposal(acceptRemoval(this.#mirrors.records, where, name, volumes)),
+    );
+    return { stack: answer.stack, revision };
+  }
+
+  async listStacks({ namespace }: ListStacksRequest, call: Call): Promise<ListStacksResponse> {
+    const revision = await this.#mirrors.feed.waitFor(undefined, call.signal);
+    return { stacks: listStacks(this.#mirrors.feed.resources, namespace), revision };
+  }
+
+  async listServices(request: ListServicesRequest, call: Call): Promise<ListServicesResponse> {
+    const revision = await this.#mirrors.feed.waitFor(undefined, call.signal);
+    return { services: listServices(this.#mirrors.feed.resources, request), revision };
+  }
+
+  async listTasks(request: ListTasksRequest, call: Call): Promise<ListTasksResponse> {
+    const revision = await this.#mirrors.feed.waitFor(undefined, call.signal);
+    return { tasks: listTasks(this.#mirrors.feed.resources, request), revision };
+  }
+
+  async listNodes(_request: ListNodesRequest, call: Call): Promise<ListNodesResponse> {
+    await this.#mirrors.feed.waitFor(undefined, call.signal);
+    if (!this.#mirrors.nodesSynced && this.#mirrors.nodes.present().length === 0) {
+      throw new BerthError('Unavailable', 'the registry has yet to say which nodes there are', {
+        reason: 'NOT_SYNCED',
+      });
+    }
+    const nodes = this.#mirrors.nodes.present().map((node) => nodeView(this.#mirrors.records, node));
+    return { nodes: nodes.sort((a, b) => (a.hostname < b.hostname ? -1 : a.hostname > b.hostname ? 1 : 0)) };
+  }
+
+  async explainTask(request: ExplainTaskRequest, call: Call): Promise<ExplainTaskResponse> {
+    await this.#mirrors.feed.waitFor(undefined, call.signal);
+    const { feed, nodes, records } = this.#mirrors;
+    const hostnameOf = (nodeId: string): string => nodes.get(nodeId)?.hostname ?? nodeId;
+    const views = [...feed.resources.values()].flatMap(({ resource }) =>
+      resource?.$case === 'task' ? [resource.value] : [],
+    );
+    const view = findTask(views, request.task, hostnameOf);
+    const pending =
+      view.task && !view.task.static ? pendingNow(records, nodes.candidates(records), view.task) : undefined;
+    const reasons = explainTask(records, view, pending, hostnameOf);
+    if (pending && !this.#mirrors.nodesSynced)
+      reasons.unshift('the registry does not answer: nothing is placed meanwhile');
+    return { task: view, reasons, pending };
+  }
+
+  watch(request: WatchRequest, call: Call): AsyncGenerator<WatchAnswer<Change>> {
+    checkHello(request.hello, this.#options.clusterId);
+    return this.#mirrors.feed.watch({ since: request.since, scopes: request.scopes }, call.signal);
+  }
+
+  changes({ scope, since }: ChangesRequest, call: Call): Promise<ScopeAnswer<Change>> {
+    return this.#mirrors.feed.changes(scope, since, call.signal);
+  }
+
+  logs(request: LogsRequest, call: Call): AsyncGenerator<LogsResponse> {
+    return this.#runtime.logs(request, call);
+  }
+
+  exec(requests: AsyncIterable<ExecRequest>, call: Call): AsyncGenerator<ExecResponse> {
+    return this.#runtime.exec(requests, call);
+  }
+
+  /** Asks the network-manager for its part, before anything is written. The same networks again are no question. */
+  async #checkNetworks(spec: StackSpec): Promise<void> {
+    const { namespace, name, networks } = spec;
+    const stack = this.#mirrors.records.stacks.get(namespace, name)?.value.stack;
+    if (networks.length === 0 || (stack && !stack.removing && same(stack.networks, networks))) return;
+    await this.#options.networkManager.checkStack({ namespace, stack: name, networks });
+  }
+
+  #eligible({ constraints }: ServiceSpec): number {
+    return eligibleNodes(this.#mirrors.nodes.view(this.#mirrors.records), constraints).length;
+  }
+}
+
+function specOf(spec: StackSpec | undefined): StackSpec {
+  if (!spec) throw new BerthError('InvalidArgument', 'the request has no spec', { reason: 'BAD_SPEC' });
+  const normal = normalise(spec);
+  validateStack(normal);
+  return normal;
+}
+
+function proposal(acceptance: Acceptance): Proposal<Acceptance> {
+  return { answer: acceptance, groups: acceptance.kind === 'write' ? [acceptance.group] : [] };
+}

@@ -1,0 +1,166 @@
+import type { ExecRequest as AgentExecRequest, RuntimeServiceClient } from '@berth/contracts/agent';
+import type { Node } from '@berth/contracts/registry';
+import type { ExecRequest, ExecResponse, LogsRequest, LogsResponse, TaskView } from '@berth/contracts/scheduler';
+import { TaskState } from '@berth/contracts/workload';
+import type { CallExtra, CallerContext } from '@berth/kernel';
+import { BerthError, formatIdentity, isBerthError } from '@berth/kernel';
+import { defaultNamespace, taskName } from '@berth/workload';
+import { findTask } from '../../domain/view/find-task.ts';
+import type { Mirrors } from '../mirrors.ts';
+import type { SchedulerOptions } from '../options.ts';
+import { Channel } from './channel.ts';
+
+type Call = CallerContext & { readonly signal: AbortSignal };
+
+/** Pause before a followed log is asked for again, when its node did not answer. */
+const retryMs = 1_000;
+
+/** Reaches into running tasks through their nodes' agents, and tells them for whom. */
+export class RuntimeProxy {
+  readonly #options: SchedulerOptions;
+  readonly #mirrors: Mirrors;
+
+  constructor(options: SchedulerOptions, mirrors: Mirrors) {
+    this.#options = options;
+    this.#mirrors = mirrors;
+  }
+
+  /** Output of the tasks meant, as it comes; with `follow` also of tasks that come to be meanwhile. */
+  async *logs(request: LogsRequest, call: Call): AsyncGenerator<LogsResponse> {
+    await this.#mirrors.feed.waitFor(undefined, call.signal);
+    const ended = new AbortController();
+    const signal = AbortSignal.any([call.signal, ended.signal]);
+    const channel = new Channel<LogsResponse>();
+    const started = new Set<string>();
+    let running = 0;
+    const start = (): void => {
+      for (const view of this.#meant(request)) {
+        const id = view.task?.id ?? '';
+        if (started.has(id) || !hasOutput(view)) continue;
+        started.add(id);
+        running += 1;
+        this.#pump(view, request, call, signal, channel).then(
+          () => {
+            running -= 1;
+            if (running === 0 && !request.follow) channel.end();
+          },
+          (error: unknown) => channel.end({ error }),
+        );
+      }
+    };
+    if (this.#meant(request).length === 0) throw nothingMeant(request);
+    start();
+    if (running === 0 && !request.follow) return;
+    const off = request.follow ? this.#mirrors.feed.onStep(start) : undefined;
+    try {
+      yield* channel.read(signal);
+    } finally {
+      off?.();
+      ended.abort();
+    }
+  }
+
+  /** Runs a command in a task's container. */
+  async *exec(requests: AsyncIterable<ExecRequest>, call: Call): AsyncGenerator<ExecResponse> {
+    await this.#mirrors.feed.waitFor(undefined, call.signal);
+    const source = requests[Symbol.asyncIterator]();
+    const first = await source.next();
+    const start = first.done ? undefined : first.value.step;
+    if (start?.$case !== 'start') {
+      throw new BerthError('InvalidArgument', 'the first message must say what to run', { reason: 'NO_START' });
+    }
+    const view = findTask(this.#views(), start.value.task, (nodeId) => this.#hostname(nodeId));
+    const { task: _task, ...command } = start.value;
+    const { agent } = this.#agentOf(view);
+    const taskId = view.task?.id ?? '';
+    const { log } = this.#options;
+    const caller = formatIdentity(call.caller);
+    log.info({ taskId, caller }, 'exec');
+    async function* steps(): AsyncGenerator<AgentExecRequest> {
+      yield { step: { $case: 'start', value: { ...command, taskId, caller } } };
+      for (let next = await source.next(); !next.done; next = await source.next()) {
+        const { step } = next.value;
+        if (step && step.$case !== 'start') yield { step };
+      }
+    }
+    yield* agent.exec(steps(), { signal: call.signal });
+  }
+
+  async #pump(
+    view: TaskView,
+    request: LogsRequest,
+    call: Call,
+    signal: AbortSignal,
+    channel: Channel<LogsResponse>,
+  ): Promise<void> {
+    const { clock } = this.#options;
+    const taskId = view.task?.id ?? '';
+    const name = view.task ? taskName(view.task, this.#hostname(view.task.nodeId)) : '';
+    let { sinceMs, tail } = request;
+    while (!signal.aborted) {
+      try {
+        const { agent } = this.#agentOf(view);
+        const caller = formatIdentity(call.caller);
+        const lines = agent.logs({ taskId, follow: request.follow, tail, sinceMs, caller }, { signal });
+        for await (const line of lines) {
+          sinceMs = line.atMs + 1;
+          tail = undefined;
+          if (!(await channel.push({ ...line, taskId, taskName: name }))) return;
+        }
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!isBerthError(error)) throw error;
+        // The container of an ended task may be gone already.
+        if (error.code === 'NotFound') return;
+        const text = `berth: no output of ${name} from ${this.#hostname(view.task?.nodeId ?? '')}: ${error.message}`;
+        const line = { taskId, taskName: name, stderr: true, line: Buffer.from(text), atMs: clock.wall() };
+        if (!(await channel.push(line)) || !request.follow) return;
+        await clock.sleep(retryMs, signal);
+      }
+    }
+  }
+
+  #meant(request: LogsRequest): TaskView[] {
+    if (request.taskId !== '') {
+      return [findTask(this.#views(), request.taskId, (nodeId) => this.#hostname(nodeId))];
+    }
+    const namespace = request.namespace || defaultNamespace;
+    return this.#views().filter(
+      ({ task }) =>
+        task?.namespace === namespace &&
+        task.stack === request.stack &&
+        (request.service === '' || task.service === request.service),
+    );
+  }
+
+  #views(): TaskView[] {
+    return [...this.#mirrors.feed.resources.values()].flatMap(({ resource }) =>
+      resource?.$case === 'task' ? [resource.value] : [],
+    );
+  }
+
+  #agentOf({ task }: TaskView): { readonly node: Node; readonly agent: RuntimeServiceClient<CallExtra> } {
+    if (!task || task.nodeId === '') {
+      throw new BerthError('FailedPrecondition', 'the task has no node yet', { reason: 'TASK_PENDING' });
+    }
+    const node = this.#mirrors.nodes.get(task.nodeId);
+    if (!node) throw new BerthError('Unavailable', `node ${task.nodeId} is not known now`, { reason: 'NO_SUCH_NODE' });
+    return { node, agent: this.#options.agentOf(node) };
+  }
+
+  #hostname(nodeId: string): string {
+    return this.#mirrors.nodes.get(nodeId)?.hostname ?? nodeId;
+  }
+}
+
+/** A container exists, or did. */
+function hasOutput({ task, status }: TaskView): boolean {
+  return task?.nodeId !== '' && (status?.state ?? 0) >= TaskState.TASK_STATE_STARTING && status?.removed !== true;
+}
+
+function nothingMeant(request: LogsRequest): BerthError {
+  const what =
+    request.service === '' ? `stack ${request.stack}` : `service ${request.service} of stack ${request.stack}`;
+  return new BerthError('NotFound', `there is no task of ${what}`, { reason: 'NO_SUCH_TASK' });
+}
