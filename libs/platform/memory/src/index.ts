@@ -1,5 +1,6 @@
 export { MemoryBroker } from './memory-broker.ts';
 export { MemoryBus } from './memory-bus.ts';
+export { MemoryDisk } from './memory-disk.ts';
 export type { LogLine } from './memory-logger.ts';
 export { MemoryLogger } from './memory-logger.ts';
 export { MemoryRpc, type MemoryRpcOptions, type MemoryServerOptions } from './memory-rpc.ts';

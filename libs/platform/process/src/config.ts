@@ -120,9 +120,10 @@ function readFlags(
   for (const [index, token] of (tokens ?? []).entries()) {
     if (token.kind === 'positional') {
       const before = tokens?.[index - 1];
-      const value = before?.kind === 'option' && before.value === undefined ? byFlag.get(before.name) : undefined;
-      if (value !== undefined) values.set(value, token.value);
-      else problems.push(`${JSON.stringify(token.value)} is no setting`);
+      const awaits = before?.kind === 'option' && before.value === undefined ? before.name : undefined;
+      const key = awaits === undefined ? undefined : byFlag.get(awaits);
+      if (key !== undefined) values.set(key, token.value);
+      else if (awaits === undefined) problems.push(`${JSON.stringify(token.value)} is no setting`);
     } else if (token.kind === 'option') {
       const key = byFlag.get(token.name);
       if (key === undefined) problems.push(`${token.rawName} is no setting`);

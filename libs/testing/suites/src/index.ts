@@ -1,3 +1,5 @@
+export type { DiskUnderTest } from './disk-contract.ts';
+export { diskContract } from './disk-contract.ts';
 export type { EventBusUnderTest } from './event-bus-contract.ts';
 export { eventBusContract } from './event-bus-contract.ts';
 export { eventually } from './eventually.ts';
