@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { onlyKinds, RemoteMirror } from '@berth/changes';
 import { helloOf, rpc } from '@berth/contracts';
+import type { Member } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import type { CertificateTools } from '@berth/discovery';
 import {
@@ -125,6 +126,8 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       },
       signal,
     ),
+    // Clients that follow events find NATS here; it does not announce itself.
+    ...natsMembers(config.natsUrls).map((member) => registry.keepSharedMember(member, signal)),
   ]).then(() => undefined);
 
   return {
@@ -139,6 +142,13 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       await http.close();
     },
   };
+}
+
+function natsMembers(urls: readonly string[]): Member[] {
+  return urls.map((url) => {
+    const address = new URL(url).host;
+    return { identity: 'service:nats', instance: `nats ${address}`, address, hostname: '', version: '' };
+  });
 }
 
 function etcdTls(folder: string) {

@@ -33,7 +33,7 @@ export class CatalogHandlers implements CatalogServiceImplementation<CallerConte
 
   async listMembers(_request: ListMembersRequest, { signal }: Call) {
     await this.#registry.feed.waitFor(undefined, signal);
-    return { members: this.#registry.view.memberList() };
+    return { members: this.#registry.view.memberList(), clusterId: this.#clusterId };
   }
 
   async *watch(request: WatchRequest, { signal }: Call) {

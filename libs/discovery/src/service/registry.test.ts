@@ -371,6 +371,26 @@ describe('members', () => {
     end.abort();
   });
 
+  it('shared ones are listed once by whichever replica lives', async () => {
+    const { clock, registry, replicas, end, start, stop } = make({ replicas: 2 });
+    const nats = { ...member('nats 127.0.0.1:7451', '127.0.0.1:7451'), identity: 'service:nats' };
+    const listed = () => registry.view.memberList().map(({ address }) => address);
+    const holder = () => registry.view.members.get(nats.identity, nats.instance);
+    for (const one of replicas) void one.registry.keepSharedMember(nats, end.signal);
+    await clock.advance(5_000);
+    expect(listed()).toEqual(['127.0.0.1:7451']);
+    const first = holder();
+    await clock.advance(5_000);
+    expect(holder()).toEqual(first);
+    // Whoever holds it stops; another takes over before anybody misses it.
+    stop();
+    const next = start('next', 9).registry;
+    void next.keepSharedMember(nats, end.signal);
+    await clock.advance(30_000);
+    expect(next.view.memberList().map(({ address }) => address)).toEqual(['127.0.0.1:7451']);
+    expect(next.view.members.get(nats.identity, nats.instance)?.value.replica).not.toBe('replica0');
+  });
+
   it('outlive a restart of the registry, and are cleared when nobody comes back', async () => {
     const { presence, clock, registry, stop, start } = make();
     const end = new AbortController();

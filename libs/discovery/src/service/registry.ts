@@ -117,12 +117,23 @@ export class Registry {
    * the record stays: the instance announces itself elsewhere, and the leader clears what nobody holds.
    */
   async keepMember(member: Member, signal: AbortSignal): Promise<void> {
+    await this.#keepListed(member, signal, (holder) => holder === this.replica);
+    if (!this.#stopping) await this.#dismiss(member);
+  }
+
+  /** The same for one that every replica knows of and that does not announce itself: any living replica may hold it. */
+  async keepSharedMember(member: Member, signal: AbortSignal): Promise<void> {
+    await this.#keepListed(member, signal, (holder) => this.view.replicas.get(holder) !== undefined);
+  }
+
+  async #keepListed(member: Member, signal: AbortSignal, holds: (replica: string) => boolean): Promise<void> {
     const { clock, log } = this.#options;
     const { identity, instance } = member;
     while (!signal.aborted) {
       try {
         await this.feed.waitFor(undefined, signal);
-        if (this.view.members.get(identity, instance)?.value.replica !== this.replica) await this.#announce(member);
+        const holder = this.view.members.get(identity, instance)?.value.replica;
+        if (holder === undefined || !holds(holder)) await this.#announce(member);
       } catch (error) {
         if (signal.aborted) break;
         if (!isBerthError(error, 'Unavailable')) throw error;
@@ -130,7 +141,6 @@ export class Registry {
       }
       await clock.sleep(keepMs, signal);
     }
-    if (!this.#stopping) await this.#dismiss(member);
   }
 
   async #announce(member: Member): Promise<void> {
