@@ -10,6 +10,8 @@ export interface ImageRecipe {
   readonly node: boolean;
   /** App to bundle into the image's context, as `app/`. */
   readonly app?: string;
+  /** Files of the checkout that go into the context under the same path. */
+  readonly files?: readonly string[];
   /** Tags besides the one that names its content. */
   readonly tags: readonly string[];
   /**
@@ -26,6 +28,7 @@ const apps: ImageRecipe[] = ['scheduler', 'registry', 'network-manager', 'bootst
     packages: app === 'host-agent' ? ['nftables', 'iptables', 'iproute2', 'conntrack'] : [],
     node: true,
     app: `apps/${app}`,
+    files: app === 'host-agent' ? ['deploy/compose/control-plane.yaml'] : [],
     tags: ['dev'],
     standIn: false,
   }),

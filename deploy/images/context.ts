@@ -20,6 +20,7 @@ export const checkout = resolve(import.meta.dirname, '../..');
 export async function stage(recipe: ImageRecipe, staging: string): Promise<string> {
   const context = join(staging, recipe.name.replace('/', '-'));
   cpSync(join(checkout, recipe.folder), context, { recursive: true });
+  for (const file of recipe.files ?? []) cpSync(join(checkout, file), join(context, file));
   if (recipe.app !== undefined) await bundle(recipe.app, join(context, 'app'));
   return context;
 }

@@ -107,6 +107,8 @@ function runCommand(file: string, args: readonly string[], input?: string): Prom
         reject(new BerthError('Unavailable', message, { reason: 'HOST_COMMAND_FAILED', cause: error }));
       }
     });
+    // A program that ends before it has read all says why with its exit code.
+    child.stdin?.on('error', () => undefined);
     child.stdin?.end(input ?? '');
   });
 }
