@@ -332,14 +332,15 @@ describe('registry and network-manager as processes', () => {
   const description = () =>
     Node.fromPartial({ hostname: 'h1', address: '127.0.0.1', agentPort: cluster.port('agent'), manager: true });
   const catalog = () => operator.client(rpc.catalog, cluster.registry);
+  const listed = async () => (await catalog().listMembers({})).members.map(({ identity }) => identity);
   let joined: JoinResponse;
   let agent: PlayedAgent;
   let nodeDialer: ClosableDialer;
 
   it('become ready when scheduler and store are there', async () => {
     await cluster.ready();
-    const { members } = await catalog().listMembers({});
-    expect(members.map(({ identity }) => identity)).toEqual([
+    expect(await listed()).toEqual([
+      'service:nats',
       'service:network-manager',
       'service:registry',
       'service:scheduler',
@@ -416,9 +417,9 @@ describe('registry and network-manager as processes', () => {
     await eventually(async () => {
       const { nodes } = await catalog().listNodes({});
       expect(nodes).toMatchObject([{ id: joined.nodeId, status: NodeStatus.NODE_STATUS_READY }]);
-      const { members } = await catalog().listMembers({});
-      expect(members.map(({ identity }) => identity)).toEqual([
+      expect(await listed()).toEqual([
         `node:${joined.nodeId}`,
+        'service:nats',
         'service:network-manager',
         'service:registry',
         'service:scheduler',
