@@ -51,7 +51,13 @@ export function decideRound(input: RoundInput): Round {
   const rewritten = new Set(stackActions.flatMap((action) => ('serviceId' in action ? [action.serviceId] : [])));
   const actions: Action[] = [];
   const wakes = new Map<string, number>();
-  for (const id of [...withDependents(records, input.services)].sort()) {
+  const services = new Set(input.services);
+  // A stack on its way out takes its services along.
+  for (const id of stacks) {
+    if (!records.stack(id)?.value.stack?.removing) continue;
+    for (const { value } of records.servicesOf(id)) services.add(value.service?.id ?? '');
+  }
+  for (const id of [...withDependents(records, services)].sort()) {
     if (rewritten.has(id)) continue;
     const decision = decideService(input, id);
     actions.push(...decision.actions);

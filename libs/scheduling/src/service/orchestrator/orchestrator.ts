@@ -121,7 +121,7 @@ class Reign {
       nowMs,
     });
     for (const [serviceId, atMs] of round.wakes) this.#dirty.wakeAt(serviceId, atMs);
-    const supplies = { newId: () => newId(rng), wallMs: clock.wall() };
+    const supplies = { newId: () => newId(rng), wallMs: Math.floor(clock.wall()) };
     const groups = [...round.stackActions, ...round.actions, ...round.assignments].map((action) =>
       writesOf(records, action, supplies),
     );

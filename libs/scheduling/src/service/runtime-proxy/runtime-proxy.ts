@@ -114,7 +114,7 @@ export class RuntimeProxy {
         // The container of an ended task may be gone already.
         if (error.code === 'NotFound') return;
         const text = `berth: no output of ${name} from ${this.#hostname(view.task?.nodeId ?? '')}: ${error.message}`;
-        const line = { taskId, taskName: name, stderr: true, line: Buffer.from(text), atMs: clock.wall() };
+        const line = { taskId, taskName: name, stderr: true, line: Buffer.from(text), atMs: Math.floor(clock.wall()) };
         if (!(await channel.push(line)) || !request.follow) return;
         await clock.sleep(retryMs, signal);
       }
