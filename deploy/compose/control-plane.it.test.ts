@@ -88,7 +88,7 @@ function hostPath(name: string, target: string): string {
   return mount === undefined ? target : target.replace(mount.target, mount.source);
 }
 
-function start(name: string, command: string, args: readonly string[]): ChildProcess {
+function start(command: string, args: readonly string[]): ChildProcess {
   const child = spawn(command, args, { stdio: 'ignore' });
   children.push(child);
   return child;
@@ -114,7 +114,7 @@ describe('control-plane.yaml', () => {
       const [flag = '', value] = arg.split('=/');
       return value === undefined ? arg : `${flag}=${hostPath('etcd', `/${value}`)}`;
     });
-    const etcd = start('etcd', 'etcd', args);
+    const etcd = start('etcd', args);
     await untilHealthy('etcd');
     const { environment = {} } = service('bootstrap').container ?? {};
     const main = join(import.meta.dirname, '../../apps/bootstrap/src/main.ts');
@@ -149,7 +149,7 @@ describe('control-plane.yaml', () => {
     writeFileSync(join(configFolder, 'nats.conf'), text);
     writeFileSync(join(configFolder, 'users.conf'), natsUsersConf([{ role: 'service', name: 'registry' }]));
     const args = (service('nats').container?.command?.values ?? []).map((arg) => hostPath('nats', arg));
-    const nats = start('nats', 'nats-server', args);
+    const nats = start('nats-server', args);
     await untilHealthy('nats');
     nats.kill('SIGSTOP');
     expect(probe('nats')).not.toBe(0);
@@ -171,7 +171,9 @@ describe('control-plane.yaml', () => {
       expect(container?.capDrop, name).toEqual(['ALL']);
       expect(container?.readOnly, name).toBe(true);
       const writable = (container?.mounts ?? []).filter(({ readOnly }) => !readOnly).map(({ target }) => target);
-      expect(writable, name).toEqual(name === 'etcd' || name === 'nats' ? ['/data'] : []);
+      expect(writable, name).toEqual(
+        ({ etcd: ['/var/lib/etcd'], nats: ['/data'] } as Record<string, string[]>)[name] ?? [],
+      );
     }
   });
 

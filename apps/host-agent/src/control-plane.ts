@@ -28,6 +28,7 @@ export async function startControlPlane(
     log,
     address: cluster.advertise,
     port: config.natsPort,
+    httpPort: config.natsHttpPort,
     reload: () => wired.signalStatic('nats', 'SIGHUP'),
   });
   await nats.prepare(members.members);

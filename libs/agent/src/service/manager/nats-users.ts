@@ -22,6 +22,8 @@ export interface NatsUsersOptions {
   /** Where NATS listens. */
   readonly address: string;
   readonly port: number;
+  /** Port of its liveness probe, on 127.0.0.1. */
+  readonly httpPort: number;
   /** Makes a running NATS read its users again; nothing happens while none runs. */
   readonly reload: () => Promise<void>;
 }
@@ -50,7 +52,7 @@ export class NatsUsers {
 
   /** Writes both files; NATS can be started after it. */
   async prepare(members: readonly Member[]): Promise<void> {
-    const { disk, address, port } = this.#o;
+    const { disk, address, port, httpPort } = this.#o;
     const kept = await disk.read(issuedFile);
     const list = kept === undefined ? [] : (JSON.parse(new TextDecoder().decode(kept)) as Issued[]);
     this.#issued = new Map(list.map((entry) => [entry.identity, entry]));
@@ -58,6 +60,7 @@ export class NatsUsers {
     const text = natsConf({
       host: address,
       port,
+      httpPort,
       serverName: address,
       certs: '/certs/berth',
       storeDir: '/var/lib/nats',
