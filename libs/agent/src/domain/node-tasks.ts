@@ -167,7 +167,8 @@ export class NodeTasks {
       }
     }
     this.#synced = true;
-    if (!step.first) return;
+    // A delta on a session that goes on speaks of changes; all else says anew what is ours.
+    if (!step.first && !step.full) return;
     for (const taskId of this.#table.byTask().keys()) {
       if (!this.#statics.has(taskId) && !this.#isWanted(taskId)) this.#barrier.add(taskId);
     }

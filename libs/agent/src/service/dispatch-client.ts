@@ -77,13 +77,14 @@ export class DispatchClient {
         return;
       }
       this.#revision = revision ?? this.#revision;
+      const full = step.some((p) => p.full);
       onStep({
         first,
-        full: step.some((p) => p.full),
+        full,
         assignments: step.flatMap((p) => p.assignments),
         removed: step.flatMap((p) => p.removedTaskIds),
       });
-      if (first) log.info({ full: step.some((p) => p.full) }, 'dispatch session is synced');
+      if (first) log.info({ full }, 'dispatch session is synced');
       first = false;
       retry.succeeded();
       this.#setSynced(true);

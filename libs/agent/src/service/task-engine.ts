@@ -238,9 +238,8 @@ export class TaskEngine {
       this.#wake.notify();
       // The run before is kept for its logs until now.
       await this.#remove(replaces);
-      const ticket = tasks.containers.ticket();
-      const state = await runtime.start(plan, signal);
-      tasks.containers.see(ticket, state.id, state);
+      const { id } = await runtime.start(plan, signal);
+      await this.#see(id);
     });
   }
 
@@ -255,8 +254,13 @@ export class TaskEngine {
   }
 
   async #stop(containerId: string): Promise<void> {
+    await this.#o.runtime.stop(containerId);
+    await this.#see(containerId);
+  }
+
+  /** A look that begins after what was done, so that no earlier one overrides it. */
+  async #see(containerId: string): Promise<void> {
     const { runtime, tasks } = this.#o;
-    await runtime.stop(containerId);
     const ticket = tasks.containers.ticket();
     tasks.containers.see(ticket, containerId, await runtime.inspect(containerId));
   }
