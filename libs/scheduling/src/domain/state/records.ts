@@ -169,6 +169,10 @@ export class Records {
     if (next?.stack) this.#stackNames.set(next.stack.id, [next.stack.namespace, next.stack.name]);
     const id = (next ?? previous)?.stack?.id ?? '';
     this.#touch('stacks', id);
+    // What a service shows as wanted depends on it.
+    if (previous?.stack?.removing !== next?.stack?.removing) {
+      for (const serviceId of this.#servicesOfStack.of(id)) this.#touch('services', serviceId);
+    }
     // An assignment says whether its stack's volumes go with it.
     if (previous && next && previous.removeVolumes !== next.removeVolumes) {
       for (const { value } of this.servicesOf(id)) {
