@@ -24,7 +24,7 @@ export function manifestVariables(
     BERTH_NETWORK_POOL: cluster.networkPool,
     BERTH_RANGE_PREFIX: String(cluster.rangePrefix),
     BERTH_BLOCK_PREFIX: String(cluster.blockPrefix),
-    BERTH_TOKEN_SHA256: cluster.tokenHash,
+    BERTH_JOIN_TOKEN_HASH: cluster.tokenHash,
     BERTH_SIGN_PORT: String(config.signPort),
     BERTH_REGISTRY_PORT: String(config.registryPort),
     BERTH_JOIN_PORT: String(config.joinPort),
