@@ -10,8 +10,6 @@ const coalesceMs = 50;
 export interface MemberNews {
   readonly members: Member[];
   readonly timing: PresenceTiming;
-  /** Identities with a valid certificate: for managers. */
-  readonly identities: string[];
 }
 
 /** The member list as streams are told of it: made once for all of them, and only when it has changed. */

@@ -11,7 +11,7 @@ import type {
   PresenceServiceImplementation,
 } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
-import type { CallerContext, Clock, Logger, Store } from '@berth/kernel';
+import type { CallerContext, Clock, Logger, Revision, Store } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError, packTxns } from '@berth/kernel';
 import { planAnnouncement } from '../domain/endpoints.ts';
 import { describedNode } from '../domain/nodes.ts';
@@ -55,7 +55,7 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     const nodeId = nodeOf(caller);
     const incoming = requests[Symbol.asyncIterator]();
     const hello = await this.#hello(incoming);
-    const { revision, manager } = await this.#describe(nodeId, hello);
+    const { epoch } = await this.#describe(nodeId, hello);
     const ended = new AbortController();
     const stream = registry.streams.open(nodeId, () => ended.abort());
     log.info({ nodeId, stream: stream.id }, 'node connected');
@@ -66,13 +66,12 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     );
     try {
       for await (const news of registry.board.follow(AbortSignal.any([signal, ended.signal]))) {
-        const { members, timing, identities } = news;
+        const { members, timing } = news;
         yield {
           heartbeatIntervalMs: timing.intervalMs,
           leaseMs: timing.leaseMs,
           members,
-          epoch: revision.epoch,
-          identities: manager ? identities : [],
+          epoch,
         };
       }
     } finally {
@@ -153,10 +152,10 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
   }
 
   /** Brings the node's record in line with what it says of itself; written only if that is new. */
-  async #describe(nodeId: string, { node }: ConnectHello) {
+  async #describe(nodeId: string, { node }: ConnectHello): Promise<Revision> {
     const { registry, store } = this.#options;
     if (!node) throw protocolError('the hello describes no node');
-    let revision = await registry.feed.waitFor(undefined);
+    const revision = await registry.feed.waitFor(undefined);
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       // From the store itself: this replica may not have seen the Join yet.
       const { entry } = await store.get(nodes.key(nodeId));
@@ -168,11 +167,9 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
       }
       const before = { value: nodes.decode(entry), modRevision: entry.modRevision };
       const record = describedNode(before.value, node);
-      const manager = record.node?.manager ?? false;
-      if (sameNode(before.value, record)) return { revision, manager };
+      if (sameNode(before.value, record)) return revision;
       const result = await store.txn(writeNode(new WriteSet(registryOwner), record, before).group());
-      revision = await registry.feed.waitFor({ epoch: revision.epoch, revision: result.revision });
-      if (result.committed) return { revision, manager };
+      if (result.committed) return registry.feed.waitFor({ epoch: revision.epoch, revision: result.revision });
     }
     throw new BerthError('Conflict', 'the node describes itself elsewhere at the same time', { reason: 'RACE' });
   }

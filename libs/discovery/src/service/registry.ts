@@ -7,7 +7,7 @@ import type { Clock, Logger, Rng, Store } from '@berth/kernel';
 import { isBerthError, packTxns } from '@berth/kernel';
 import type { ServingWorld } from '../domain/endpoints.ts';
 import { replacedBy } from '../domain/members.ts';
-import { certificates, registryOwner, replicas } from '../domain/records.ts';
+import { registryOwner, replicas } from '../domain/records.ts';
 import { RegistryView } from '../domain/registry-view.ts';
 import type { PresenceTiming } from '../domain/timing.ts';
 import { presenceTiming } from '../domain/timing.ts';
@@ -59,7 +59,7 @@ export class Registry {
     this.#keys.set(replicas.key(replica), replicas.encode({ id: replica }), { takeOver: true });
     this.board = new MemberBoard({
       clock,
-      read: () => ({ members: view.memberList(), timing: this.timing, identities: this.#identities() }),
+      read: () => ({ members: view.memberList(), timing: this.timing }),
     });
     const timing = (): PresenceTiming => this.timing;
     this.streams = new NodeStreams({ replica, keys: this.#keys, clock, rng, timing });
@@ -93,11 +93,9 @@ export class Registry {
       this.#stopping = true;
     };
     signal.addEventListener('abort', stop);
-    const end = this.feed.onStep((step, raw) => {
+    const end = this.feed.onStep((step) => {
       const news = (key: string): boolean => key.startsWith('node/') || key.startsWith('member/');
-      const issued =
-        raw.kind === 'batch' && raw.changes.some((c) => c.kind === 'put' && certificates.owns(c.entry.key));
-      if (step.kind === 'reset' || issued || step.changes.some(({ key }) => news(key))) this.board.touch();
+      if (step.kind === 'reset' || step.changes.some(({ key }) => news(key))) this.board.touch();
     });
     try {
       await Promise.all([
@@ -160,11 +158,5 @@ export class Registry {
       if (!isBerthError(error)) throw error;
       this.#options.log.warn({ error, identity }, 'a member could not be taken off the list');
     }
-  }
-
-  #identities(): string[] {
-    const nowMs = this.#options.clock.wall();
-    const valid = [...this.view.certificates.values()].filter(({ value }) => value.notAfterMs > nowMs);
-    return [...new Set(valid.map(({ value }) => value.identity))].sort();
   }
 }

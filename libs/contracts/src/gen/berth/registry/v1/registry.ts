@@ -76,8 +76,6 @@ export interface ConnectResponse {
   members: Member[];
   /** Registry's epoch. */
   epoch: string;
-  /** For a manager only: every identity with a certificate that has not expired, for the users of NATS. */
-  identities: string[];
 }
 
 /** AnnounceEndpointsRequest tells the registry what the node's tasks serve. */
@@ -832,7 +830,7 @@ export const Heartbeat: MessageFns<Heartbeat, "berth.registry.v1.Heartbeat"> = {
 };
 
 function createBaseConnectResponse(): ConnectResponse {
-  return { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: "", identities: [] };
+  return { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: "" };
 }
 
 export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.ConnectResponse"> = {
@@ -850,9 +848,6 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     }
     if (message.epoch !== "") {
       writer.uint32(34).string(message.epoch);
-    }
-    for (const v of message.identities) {
-      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -902,14 +897,6 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
             message.epoch = reader.string();
             continue;
           }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.identities.push(reader.string());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -936,9 +923,6 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
         : 0,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
       epoch: isSet(object.epoch) ? globalThis.String(object.epoch) : "",
-      identities: globalThis.Array.isArray(object?.identities)
-        ? object.identities.map((e: any) => globalThis.String(e))
-        : [],
     };
   },
 
@@ -956,9 +940,6 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     if (message.epoch !== "") {
       obj.epoch = message.epoch;
     }
-    if (message.identities?.length) {
-      obj.identities = message.identities;
-    }
     return obj;
   },
 
@@ -971,7 +952,6 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     message.leaseMs = object.leaseMs ?? 0;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     message.epoch = object.epoch ?? "";
-    message.identities = object.identities?.map((e) => e) || [];
     return message;
   },
 };
