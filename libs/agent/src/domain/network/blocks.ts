@@ -9,6 +9,8 @@ export interface Block extends Bridge {
   readonly network: string;
   /** Engine's network. */
   readonly dockerNetwork: string;
+  /** Options that the file gives the network's driver. */
+  readonly driverOpts: Readonly<Record<string, string>>;
 }
 
 /** What the labels of an engine network say, from which a restarted agent reads its blocks back. */
@@ -18,6 +20,8 @@ export const blockLabels = {
   stackId: 'berth.stack',
   /** `true` or `false`. Docker's own `Internal` would leave containers without a route to the network's other blocks. */
   internal: 'berth.internal',
+  /** JSON; absent where there are none. */
+  driverOpts: 'berth.driver-opts',
 } as const;
 
 export interface LeasedBlock {
@@ -26,12 +30,15 @@ export interface LeasedBlock {
   readonly network: string;
   readonly block: string;
   readonly internal: boolean;
+  /** Default: none. */
+  readonly driverOpts?: Readonly<Record<string, string>>;
 }
 
 export function blockOf(lease: LeasedBlock): Block {
   const device = bridgeDevice(lease.block);
   return {
     ...lease,
+    driverOpts: lease.driverOpts ?? {},
     device,
     gateway: gatewayOf(lease.block),
     dockerNetwork: `berth-${lease.networkId.slice(0, 8)}-${device.slice(2)}`,
@@ -45,6 +52,7 @@ export function labelsOf(block: Block): Record<string, string> {
     [blockLabels.network]: block.network,
     [blockLabels.stackId]: block.stackId,
     [blockLabels.internal]: String(block.internal),
+    ...(Object.keys(block.driverOpts).length > 0 ? { [blockLabels.driverOpts]: JSON.stringify(block.driverOpts) } : {}),
   };
 }
 
@@ -60,6 +68,7 @@ export function blockOfEngineNetwork(found: EngineNetwork): Block | undefined {
     network,
     block: found.subnet,
     internal: found.labels[blockLabels.internal] === 'true',
+    driverOpts: JSON.parse(found.labels[blockLabels.driverOpts] ?? '{}') as Record<string, string>,
   });
   return block.device === found.bridge ? block : undefined;
 }

@@ -93,6 +93,7 @@ describe('blocks', () => {
       network: 'back',
       block: '198.19.2.0/26',
       internal: true,
+      driverOpts: { 'com.docker.network.driver.mtu': '1400' },
     });
     expect(
       blockOfEngineNetwork({

@@ -144,6 +144,7 @@ export class BridgeTaskNetwork implements TaskNetwork {
         network,
         block: answer.lease.block,
         internal: answer.network.internal,
+        driverOpts: answer.network.driverOpts,
       });
       this.#toRelease.delete(block.block);
       this.#table.addBlock(block);
@@ -164,7 +165,7 @@ export class BridgeTaskNetwork implements TaskNetwork {
         gateway: block.gateway,
         internal: false,
         labels: labelsOf(block),
-        options: {},
+        options: block.driverOpts,
       });
     }
     await this.#heal();
