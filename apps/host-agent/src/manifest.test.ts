@@ -1,50 +1,74 @@
-import type { ClusterState } from '@berth/agent';
+import { isOneShot, staticAssignments } from '@berth/agent';
 import { describe, expect, it } from 'vitest';
 import { schema } from './config.ts';
 import { loadManifest, manifestVariables } from './manifest.ts';
 
-const cluster: ClusterState = {
+const config = schema.parse({ advertise: '198.18.0.11', imageTag: 'test' });
+const cluster = {
   clusterId: 'c1',
-  advertise: '198.18.0.1',
-  networkPool: '10.64.0.0/12',
-  rangePrefix: 23,
-  blockPrefix: 27,
+  advertise: '198.18.0.11',
+  networkPool: '10.64.0.0/10',
+  rangePrefix: 22,
+  blockPrefix: 26,
   operator: 'admin',
   labels: {},
-  tokenHash: 'a'.repeat(64),
+  tokenHash: 'ab'.repeat(32),
 };
-const config = schema.parse({ advertise: '198.18.0.1', stateDir: '/state', natsHttpPort: '9453', joinPort: '9402' });
+const owner = { clusterId: 'c1', nodeId: '', address: '198.18.0.11' };
 
-describe('the manifest of the control plane', () => {
-  const load = (env = {}) => loadManifest(config.manifest, manifestVariables(config, cluster, env));
-  const container = (name: string) => load().services.find((service) => service.name === name)?.container;
+describe("the control plane's Compose file", () => {
+  const manifest = loadManifest(config.manifest, manifestVariables(config, cluster, {}));
 
-  it('takes everything from the cluster and the configuration, and nothing is left unset', () => {
+  it('is read as any Compose file, with every variable filled in', () => {
+    expect(manifest.services.map((s) => s.name)).toEqual([
+      'bootstrap',
+      'etcd',
+      'nats',
+      'network-manager',
+      'registry',
+      'scheduler',
+    ]);
+    const text = JSON.stringify(manifest);
+    expect(text).not.toContain('undefined');
+    expect(text).not.toContain('${');
+    expect(manifest.services.find((s) => s.name === 'registry')?.container?.image).toBe('berth/registry:test');
+  });
+
+  it('has one one-shot, which all but etcd wait for', () => {
+    const statics = staticAssignments(manifest, owner);
+    expect(statics.filter((a) => isOneShot(a.spec)).map((a) => a.task?.service)).toEqual(['bootstrap']);
+    expect(statics.filter((a) => a.spec?.dependsOn.length === 0).map((a) => a.task?.service)).toEqual(['etcd']);
+  });
+
+  it('gives the same tasks each time, and another one for what has changed', () => {
+    const ids = (env: Record<string, string>) =>
+      staticAssignments(loadManifest(config.manifest, manifestVariables(config, cluster, env)), owner).map(
+        (a) => a.task?.id,
+      );
+    const before = ids({});
+    expect(ids({})).toEqual(before);
+    const after = ids({ BERTH_IMAGE_REGISTRY: 'berth/registry:new' });
+    expect(after.filter((id) => !before.includes(id))).toHaveLength(1);
+  });
+
+  it('hands on what the cluster was made with and what the agent was told', () => {
+    const told = schema.parse({ advertise: '198.18.0.1', stateDir: '/state', natsHttpPort: '9453', joinPort: '9402' });
+    const other = loadManifest(told.manifest, manifestVariables(told, { ...cluster, rangePrefix: 23 }, {}));
+    const container = (name: string) => other.services.find((service) => service.name === name)?.container;
     expect(container('bootstrap')?.environment).toMatchObject({
       BERTH_CLUSTER_ID: 'c1',
-      BERTH_TOKEN_SHA256: 'a'.repeat(64),
-      BERTH_NETWORK_POOL: '10.64.0.0/12',
+      BERTH_TOKEN_SHA256: 'ab'.repeat(32),
+      BERTH_NETWORK_POOL: '10.64.0.0/10',
       BERTH_RANGE_PREFIX: '23',
-      BERTH_BLOCK_PREFIX: '27',
-      BERTH_ETCD_ENDPOINTS: 'https://198.18.0.1:7441',
+      BERTH_BLOCK_PREFIX: '26',
     });
     expect(container('registry')?.environment).toMatchObject({
-      BERTH_ADVERTISE: '198.18.0.1',
+      BERTH_ADVERTISE: '198.18.0.11',
       BERTH_JOIN_PORT: '9402',
-      BERTH_SIGNER_ADDRESSES: '198.18.0.1:7432',
+      BERTH_SIGNER_ADDRESSES: '198.18.0.11:7432',
     });
     expect(container('nats')?.healthcheck?.test.join(' ')).toContain('/dev/tcp/127.0.0.1/9453');
-    const sources = load().services.flatMap((service) => service.container?.mounts.map(({ source }) => source) ?? []);
+    const sources = other.services.flatMap((service) => service.container?.mounts.map(({ source }) => source) ?? []);
     expect(sources.filter((source) => !source.startsWith('/state/'))).toEqual([]);
-  });
-
-  it('names images by tag, unless the environment names one', () => {
-    const images = (env = {}) => load(env).services.map((service) => service.container?.image);
-    expect(images()).toContain('berth/network-manager:dev');
-    expect(images({ BERTH_IMAGE_NETWORK_MANAGER: 'berth/network-manager:abc' })).toContain('berth/network-manager:abc');
-  });
-
-  it('is the same at every start', () => {
-    expect(load()).toEqual(load());
   });
 });
