@@ -40,12 +40,13 @@ export interface Round {
 /** Decides one round: stacks into services, services into tasks, pending tasks onto nodes. Pure. */
 export function decideRound(input: RoundInput): Round {
   const { records, stacks } = input;
+  const hostnameOf = (nodeId: string): string => input.nodes.get(nodeId)?.hostname || nodeId;
   const stackActions = [...stacks].sort().flatMap((id) => {
     const record = records.stack(id)?.value;
     if (!record) return [];
     const eligible = (spec: { constraints: readonly string[] }): number =>
       eligibleNodes(input.nodes, spec.constraints).length;
-    return reconcileStack({ record, records, eligible, networksLeft: input.networksLeft(id) });
+    return reconcileStack({ record, records, eligible, networksLeft: input.networksLeft(id), hostnameOf });
   });
   // What the stack stage is about to rewrite is decided on when it stands.
   const rewritten = new Set(stackActions.flatMap((action) => ('serviceId' in action ? [action.serviceId] : [])));

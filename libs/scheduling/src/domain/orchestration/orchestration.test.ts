@@ -401,7 +401,7 @@ describe('removal', () => {
     world.remove('shop', true);
     world.converge();
     expect(() => world.apply(web('a'))).toThrow(expect.objectContaining({ reason: 'STACK_REMOVING' }));
-    expect([...world.records.stacks.values()][0]?.value.stack?.waitingForNodes).toEqual(['n1']);
+    expect([...world.records.stacks.values()][0]?.value.stack?.waitingForNodes).toEqual(['host-n1']);
     world.settle();
     expect(world.keys()).not.toEqual(before);
     world.networks.delete(stack.id);

@@ -45,6 +45,8 @@ export interface StackScene {
   readonly eligible: EligibleNodes;
   /** Has the network-manager still networks of this stack? Undefined while that is not known. */
   readonly networksLeft: boolean | undefined;
+  /** Name of a node as people know it. */
+  readonly hostnameOf: (nodeId: string) => string;
 }
 
 /** Makes a stack's services what its spec says; takes a stack on its way out away with the last of what it had. */
@@ -126,12 +128,12 @@ function fieldsNow({ service, replicas, dependsOn }: ServiceRecord): ServiceFiel
   return { service: { name, image, mode, wanted, labels, update, ports }, replicas, dependsOn };
 }
 
-function removal({ record, records, networksLeft }: StackScene, stackId: string): StackAction[] {
+function removal({ record, records, networksLeft, hostnameOf }: StackScene, stackId: string): StackAction[] {
   const services = records.servicesOf(stackId);
   const nodes = new Set<string>();
   for (const { value } of services) {
     for (const task of records.tasksOf(value.service?.id ?? '')) {
-      if (task.value.nodeId !== '') nodes.add(task.value.nodeId);
+      if (task.value.nodeId !== '') nodes.add(hostnameOf(task.value.nodeId));
     }
   }
   const waitingForNodes = [...nodes].sort();

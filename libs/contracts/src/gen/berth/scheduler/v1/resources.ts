@@ -130,7 +130,7 @@ export interface Stack {
   version: number;
   /** It is being removed; its record goes when its tasks, networks and (if asked) volumes are gone. */
   removing: boolean;
-  /** Nodes that its removal waits for. */
+  /** Host names of the nodes that its removal waits for. */
   waitingForNodes: string[];
   /** Networks it declares: what the network-manager needs. */
   networks: NetworkSpec[];

@@ -279,7 +279,7 @@ export interface Task {
   specVersion: number;
   /** Slot, from 1; 0 for a global service. */
   slot: number;
-  /** Node; empty while pending. */
+  /** Node; empty while pending, but for a global service's task, which is made for its node. */
   nodeId: string;
   /** What the scheduler wants. */
   desired: DesiredState;
