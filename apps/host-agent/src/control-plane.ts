@@ -44,6 +44,7 @@ export async function startControlPlane(
     clusterId: cluster.clusterId,
     nodeId: node?.nodeId ?? '',
     address: cluster.advertise,
+    sinceMs: cluster.createdAtMs,
   });
   const oneShots = statics.filter((a) => isOneShot(a.spec)).map((a) => a.task?.id ?? '');
   wired.engine.setStatics(statics, oneShots);

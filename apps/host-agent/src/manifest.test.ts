@@ -1,4 +1,4 @@
-import { isOneShot, staticAssignments } from '@berth/agent';
+import { isOneShot, natsFolders, staticAssignments } from '@berth/agent';
 import { describe, expect, it } from 'vitest';
 import { schema } from './config.ts';
 import { loadManifest, manifestVariables } from './manifest.ts';
@@ -12,9 +12,10 @@ const cluster = {
   blockPrefix: 26,
   operator: 'admin',
   labels: {},
+  createdAtMs: 1,
   tokenHash: 'ab'.repeat(32),
 };
-const owner = { clusterId: 'c1', nodeId: '', address: '198.18.0.11' };
+const owner = { clusterId: 'c1', nodeId: '', address: '198.18.0.11', sinceMs: 1 };
 
 describe("the control plane's Compose file", () => {
   const manifest = loadManifest(config.manifest, manifestVariables(config, cluster, {}));
@@ -38,6 +39,15 @@ describe("the control plane's Compose file", () => {
     const statics = staticAssignments(manifest, owner);
     expect(statics.filter((a) => isOneShot(a.spec)).map((a) => a.task?.service)).toEqual(['bootstrap']);
     expect(statics.filter((a) => a.spec?.dependsOn.length === 0).map((a) => a.task?.service)).toEqual(['etcd']);
+  });
+
+  it('mounts the folders of NATS where its configuration looks for them', () => {
+    const mounts = manifest.services.find((s) => s.name === 'nats')?.container?.mounts ?? [];
+    const target = (source: string) => mounts.find((m) => m.source === `${config.stateDir}/${source}`)?.target;
+    const { values = [] } = manifest.services.find((s) => s.name === 'nats')?.container?.command ?? {};
+    expect(values).toContain(`${target(natsFolders.config)}/nats.conf`);
+    expect(target('certs/nats')).toBe(natsFolders.certs);
+    expect(target('nats/data')).toBe(natsFolders.data);
   });
 
   it('gives the same tasks each time, and another one for what has changed', () => {

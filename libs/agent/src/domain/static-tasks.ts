@@ -18,6 +18,8 @@ export interface StaticOwner {
   readonly nodeId: string;
   /** Sets the ids of two managers' tasks apart, also before they have node ids. */
   readonly address: string;
+  /** Milliseconds since 1970 since when there are static tasks here; for show. */
+  readonly sinceMs: number;
 }
 
 /** The services of a manifest as tasks of this node. Same spec, same id: an agent that comes back knows its own again; a
@@ -41,7 +43,7 @@ export function staticAssignments(manifest: StackSpec, owner: StaticOwner): Assi
         state: TaskState.TASK_STATE_ASSIGNED,
         image: spec.container?.image ?? '',
         pending: undefined,
-        createdAtMs: 0,
+        createdAtMs: owner.sinceMs,
         earlierFailedRuns: 0,
         static: true,
         reservations: spec.reservations,

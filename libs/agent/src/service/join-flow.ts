@@ -6,6 +6,9 @@ import type { PhaseBoard } from './phase.ts';
 import { RetryPause } from './retry.ts';
 import type { NodeState, StateFiles } from './state-files.ts';
 
+/** A user waits for it: `cluster init` ends when this host has joined. */
+const retryMsMax = 500;
+
 /** What joining needs of certificates and of the wire; implemented by the app. */
 export interface JoinPort {
   /** A CSR by the node's own key, which is kept over tries: the same key again gets the same node id. */
@@ -33,7 +36,7 @@ export async function joinCluster(
   signal: AbortSignal,
 ): Promise<{ readonly node: NodeState; readonly response: JoinResponse } | undefined> {
   const { port, files, board, clock, rng, log } = options;
-  const retry = new RetryPause({ clock, rng });
+  const retry = new RetryPause({ clock, rng, maxMs: retryMsMax });
   const csr = asBuffer(await port.csr());
   while (!signal.aborted) {
     try {

@@ -8,11 +8,14 @@ const maxMs = 3_000;
 export class RetryPause {
   readonly #clock: Clock;
   readonly #rng: Rng;
+  readonly #maxMs: number;
   #attempts = 0;
 
-  constructor(options: { readonly clock: Clock; readonly rng: Rng }) {
+  /** `maxMs`: longest pause; default 3,000. */
+  constructor(options: { readonly clock: Clock; readonly rng: Rng; readonly maxMs?: number }) {
     this.#clock = options.clock;
     this.#rng = options.rng;
+    this.#maxMs = options.maxMs ?? maxMs;
   }
 
   /** Is this the first failure in a row? It is the one to log. */
@@ -26,7 +29,7 @@ export class RetryPause {
 
   async pause(signal: AbortSignal): Promise<void> {
     this.#attempts += 1;
-    const ms = backoff(baseMs, this.#attempts, maxMs) * (0.5 + this.#rng.next() / 2);
+    const ms = backoff(baseMs, this.#attempts, this.#maxMs) * (0.5 + this.#rng.next() / 2);
     await this.#clock.sleep(ms, signal);
   }
 }

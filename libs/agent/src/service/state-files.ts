@@ -9,6 +9,8 @@ export interface ClusterState {
   readonly blockPrefix: number;
   readonly operator: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Milliseconds since 1970; for show. */
+  readonly createdAtMs: number;
   /** What bootstrap stores of the first join token. */
   readonly tokenHash: string;
 }

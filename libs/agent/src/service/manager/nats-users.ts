@@ -4,7 +4,8 @@ import { formatIdentity, isBerthError, parseIdentity } from '@berth/kernel';
 import { natsConf, natsUsersConf } from '@berth/workload';
 import { Wake } from '../wake.ts';
 
-const folder = 'nats/conf';
+/** Where the manifest mounts what: the configuration below the state folder, and folders as the container sees them. */
+export const natsFolders = { config: 'nats/config', certs: '/certs', data: '/data' } as const;
 const issuedFile = 'nats/issued.json';
 /** Several changes at once cost one reload. */
 const coalesceMs = 100;
@@ -62,10 +63,10 @@ export class NatsUsers {
       port,
       httpPort,
       serverName: address,
-      certs: '/certs/berth',
-      storeDir: '/var/lib/nats',
+      certs: natsFolders.certs,
+      storeDir: natsFolders.data,
     });
-    await disk.write(`${folder}/nats.conf`, bytes(text));
+    await disk.write(`${natsFolders.config}/nats.conf`, bytes(text));
     await this.#write();
   }
 
@@ -117,7 +118,7 @@ export class NatsUsers {
     const names = new Set([...this.#nodes, ...this.#issued.keys()]);
     const text = natsUsersConf([...services, ...[...names].map(parseIdentity)]);
     if (text === this.#written) return false;
-    await this.#o.disk.write(`${folder}/users.conf`, bytes(text));
+    await this.#o.disk.write(`${natsFolders.config}/users.conf`, bytes(text));
     this.#written = text;
     return true;
   }

@@ -37,6 +37,9 @@ export interface SetupHandlerOptions {
   readonly log: Logger;
 }
 
+/** What `cluster init` sets. */
+type Settings = Omit<ClusterState, 'clusterId' | 'tokenHash' | 'createdAtMs'>;
+
 interface CallSignal {
   readonly signal: AbortSignal;
 }
@@ -82,7 +85,7 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
 
   /** Finds or makes the cluster's state. What it writes last, the cluster's file, is what makes it one. */
   async #makeCluster(request: InitRequest): Promise<{ cluster: ClusterState; fresh: boolean }> {
-    const { files, authority, rng, log } = this.#o;
+    const { files, authority, clock, rng, log } = this.#o;
     const wanted = this.#settings(request);
     const existing = await files.cluster();
     if (existing) {
@@ -107,13 +110,13 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
     await authority.create(clusterId);
     const { token, secretHash } = await authority.newToken();
     await files.saveToken(token);
-    const cluster = { ...wanted, clusterId, tokenHash: secretHash };
+    const cluster = { ...wanted, clusterId, createdAtMs: clock.wall(), tokenHash: secretHash };
     await files.saveCluster(cluster);
     log.info({ clusterId }, 'cluster made');
     return { cluster, fresh: true };
   }
 
-  #settings(request: InitRequest): Omit<ClusterState, 'clusterId' | 'tokenHash'> {
+  #settings(request: InitRequest): Settings {
     const networkPool = request.networkPool || '10.64.0.0/10';
     if (!isCidr(networkPool)) {
       throw new BerthError('InvalidArgument', `the address pool ${JSON.stringify(networkPool)} is no IPv4 CIDR`, {
@@ -143,7 +146,7 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
           said.set(name, state);
           yield progress(`${name}: ${state}`);
         }
-        if (signal.aborted) return;
+        if (signal.aborted) throw new BerthError('Cancelled', 'the call was given up; the agent goes on by itself');
         if (clock.monotonic() > deadline) throw notReady(staticTasks(), board.note);
         await wake.wait(200, signal);
       }
@@ -197,7 +200,7 @@ function progress(line: string): InitResponse {
   return { step: { $case: 'progress', value: line } };
 }
 
-function assertSame(wanted: Omit<ClusterState, 'clusterId' | 'tokenHash'>, existing: ClusterState): void {
+function assertSame(wanted: Settings, existing: ClusterState): void {
   for (const key of ['advertise', 'networkPool', 'rangePrefix', 'blockPrefix', 'operator'] as const) {
     if (wanted[key] === existing[key]) continue;
     throw new BerthError(
