@@ -1,6 +1,13 @@
 export type * from './change.ts';
 export * from './change-feed.ts';
+export * from './cloud-event.ts';
+export type { EventPlanOptions, Position } from './event-plan.ts';
+export { EventPlan, isAfter } from './event-plan.ts';
 export * from './only-kinds.ts';
+export * from './publisher.ts';
+export { readerTimes } from './reader-plan.ts';
 export * from './remote-mirror.ts';
+export * from './scope-reader.ts';
+export * from './subjects.ts';
 export type * from './view.ts';
 export * from './write-set.ts';

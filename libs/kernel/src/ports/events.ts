@@ -27,8 +27,9 @@ export interface EventLog {
   last(): Promise<LoggedEvent | undefined>;
   /** Sequence after which the next append goes; also where all events have expired. */
   lastSequence(): Promise<number>;
-  /** Appends after `expectedLastSequence`. Conflict with reason DEPOSED if the log has moved on: another publisher is at
-   *  work. Unavailable: it may or may not have been recorded; read `last()` before going on. */
+  /** Appends after `expectedLastSequence`. Conflict with reason DEPOSED if the log has moved on, or holds the message id
+   *  already: another publisher is at work, or an append of unknown outcome was recorded. Unavailable: it may or may not
+   *  have been recorded; read `last()` before going on. */
   append(event: {
     readonly subject: string;
     readonly messageId: string;

@@ -86,15 +86,9 @@ export class NatsLog implements EventLog {
         expect: { streamName: this.#options.name, lastSequence: expectedLastSequence },
       }),
     );
-    // A known message id is acknowledged whatever sequence was expected.
-    if (ack.seq !== expectedLastSequence + 1) {
-      throw new BerthError(
-        'Conflict',
-        `${event.messageId} is recorded at ${ack.seq}, not at ${expectedLastSequence + 1}`,
-        {
-          reason: 'DEPOSED',
-        },
-      );
+    // A known message id is acknowledged whatever sequence was expected; somebody else appended it.
+    if (ack.duplicate) {
+      throw new BerthError('Conflict', `${event.messageId} is recorded already, at ${ack.seq}`, { reason: 'DEPOSED' });
     }
     return { sequence: ack.seq };
   }

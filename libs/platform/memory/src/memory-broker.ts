@@ -100,20 +100,19 @@ export class MemoryBroker {
       throw new BerthError('InvalidArgument', `log ${name} does not record ${subject}`, { reason: 'WRONG_SUBJECT' });
     }
     this.deliver({ subject, data });
-    const known = log.events.find(
-      (event) => event.messageId === messageId && this.#clock.monotonic() - event.at < log.options.duplicateWindowMs,
+    const nowMs = this.#clock.monotonic();
+    const known = log.events.some(
+      (event) => event.messageId === messageId && nowMs - event.at < log.options.duplicateWindowMs,
     );
-    const sequence = known?.sequence ?? log.lastSequence + 1;
-    if (sequence !== expectedLastSequence + 1) {
+    // Known already means that somebody else appended it.
+    if (known || log.lastSequence !== expectedLastSequence) {
       throw new BerthError('Conflict', `log ${name} ends at ${log.lastSequence}, not at ${expectedLastSequence}`, {
         reason: 'DEPOSED',
       });
     }
-    if (!known) {
-      log.events.push({ subject, messageId, data, sequence, at: this.#clock.monotonic() });
-      log.lastSequence = sequence;
-    }
-    return sequence;
+    log.lastSequence += 1;
+    log.events.push({ subject, messageId, data, sequence: log.lastSequence, at: nowMs });
+    return log.lastSequence;
   }
 
   #log(name: string): Log {

@@ -253,7 +253,7 @@ export class MemoryStore implements Store {
   /** The next revision after `held` that changed the prefix; or where the store stands, if none did. */
   #nextFor(prefix: string, held: number): HistoryRecord {
     // The history holds one record per revision, up to the newest.
-    const first = this.#history.length - (this.#revision - held);
+    const first = Math.max(0, this.#history.length - (this.#revision - held));
     for (const record of this.#history.slice(first)) {
       const changes = record.changes.filter((change) => keyOf(change).startsWith(prefix));
       if (changes.length > 0) return { revision: record.revision, changes };
