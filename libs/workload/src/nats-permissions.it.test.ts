@@ -7,11 +7,15 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { connect as connectTls } from 'node:tls';
+import type { NatsBus } from '@berth/events-nats';
+import { connectNats } from '@berth/events-nats';
 import type { AuthorityMaterial } from '@berth/identity';
 import { createAuthority, createCsr, createKey, signIdentity } from '@berth/identity';
 import type { Identity } from '@berth/kernel';
 import { formatIdentity } from '@berth/kernel';
+import { MemoryLogger } from '@berth/memory';
 import { freePort } from '@berth/testing-hosts';
+import { eventually, realClock } from '@berth/testing-suites';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { natsConf, natsUsersConf } from './nats-permissions.ts';
 
@@ -179,6 +183,37 @@ describe('nats-server with the generated configuration', () => {
     const client = await dial(await tls());
     expect(await client.ask(hello)).toMatch(/Authorization Violation|closed/u);
     expect(await client.ask('PUB berth.registry.beacon 0\r\n')).toContain('closed');
+  });
+
+  it("lets the product's own client keep its log and deliver to a node and a subscriber", async () => {
+    const bus = async (identity: Identity): Promise<NatsBus> => {
+      const tls = await certificateOf(identity);
+      const name = 'nats.service.berth';
+      const options = { servers: [`127.0.0.1:${port}`], tls, serverName: name, clock: realClock };
+      return connectNats({ ...options, logger: new MemoryLogger() });
+    };
+    const buses = await Promise.all([registry, node, subscriber].map(bus));
+    const [owner, ...listeners] = buses;
+    await eventually(() => buses.every((each) => each.connected));
+    const end = new AbortController();
+    const seen: string[] = [];
+    for (const listener of listeners) {
+      void (async () => {
+        const messages = listener.subscribe('berth.registry.changes.network.x', { signal: end.signal });
+        for await (const { subject } of messages) seen.push(subject);
+      })();
+    }
+    const log = owner?.log('BERTH_REGISTRY');
+    await log?.ensure({ subjects: ['berth.registry.changes.>'] });
+    // Subscriptions are on their way.
+    await sleep(200);
+    const event = { subject: 'berth.registry.changes.network.x', messageId: '1', data: Buffer.from('{}') };
+    const before = (await log?.lastSequence()) ?? 0;
+    await log?.append({ ...event, expectedLastSequence: before });
+    expect(await log?.last()).toMatchObject({ sequence: before + 1, messageId: '1' });
+    await eventually(() => seen.length === 2);
+    end.abort();
+    for (const each of buses) await each.close();
   });
 
   it('cuts a removed user off at the next reload, and leaves the others alone', async () => {
