@@ -1,12 +1,26 @@
-import { AnnounceEndpointsRequest, NodeStatus } from '@berth/contracts/registry';
+import { AnnounceEndpointsRequest, Endpoint, NodeStatus } from '@berth/contracts/registry';
 import { DesiredState } from '@berth/contracts/workload';
 import { MemoryLogger, MemoryStore, SeededRng, settle, VirtualClock } from '@berth/memory';
 import { afterEach, describe, expect, it } from 'vitest';
+import { endpoints } from '../domain/records.ts';
 import { as, assemble, clusterId, csr, describeNode, FakeAgent, hello, nodeCaller, operator } from './testing.ts';
 
 const { NODE_STATUS_READY, NODE_STATUS_SUSPECT, NODE_STATUS_LOST } = NodeStatus;
+/** A clock whose process can stand still: time goes on, timers come late. */
+class StallingClock extends VirtualClock {
+  #stalledMs = 0;
+
+  override monotonic(): number {
+    return super.monotonic() + this.#stalledMs;
+  }
+
+  stall(ms: number): void {
+    this.#stalledMs += ms;
+  }
+}
+
 function setUp(options: { readonly replicas?: number } = {}) {
-  const clock = new VirtualClock();
+  const clock = new StallingClock();
   const store = new MemoryStore({ clock });
   const log = new MemoryLogger();
   const rng = (seed: number) => new SeededRng(seed);
@@ -249,6 +263,35 @@ describe('presence', () => {
     expect(first.log.lines.filter(({ fields }) => fields['status'] === NODE_STATUS_LOST)).toEqual([]);
   });
 
+  it('takes its own standing still for nobody’s silence', async () => {
+    const { presence, clock, joinNode, registry, log } = make();
+    const { nodeId } = await joinNode('k1');
+    new FakeAgent(presence, clock, nodeId, describeNode());
+    await clock.advance(2_100);
+    const before = registry.view.presences.get(nodeId);
+    clock.stall(20_000);
+    await clock.advance(5_000);
+    expect(registry.view.presences.get(nodeId)).toEqual(before);
+    expect(registry.view.node(nodeId)?.status).toBe(NODE_STATUS_READY);
+    const told = log.lines.filter(({ message }) => message === 'node status').map(({ fields }) => fields['status']);
+    expect(new Set(told)).toEqual(new Set([NODE_STATUS_READY]));
+  });
+
+  it('a leader that stood still counts a silence anew', async () => {
+    const { presence, clock, joinNode, registry } = make();
+    const { nodeId } = await joinNode('k1');
+    const agent = new FakeAgent(presence, clock, nodeId, describeNode());
+    await clock.advance(2_100);
+    agent.beating = false;
+    await clock.advance(2_000);
+    expect(registry.view.node(nodeId)?.status).toBe(NODE_STATUS_SUSPECT);
+    clock.stall(2_000);
+    await clock.advance(2_000);
+    expect(registry.view.node(nodeId)?.status).toBe(NODE_STATUS_SUSPECT);
+    await clock.advance(2_000);
+    expect(registry.view.node(nodeId)?.status).toBe(NODE_STATUS_LOST);
+  });
+
   it('another replica leads on when the leader dies, and takes the streams over', async () => {
     const { clock, joinNode, replicas, hosts } = make({ replicas: 2 });
     const { nodeId } = await joinNode('k1');
@@ -296,6 +339,21 @@ describe('endpoints', () => {
     await settle();
     await clock.advance(10);
     expect(registry.feed.ofScope('network.n1')).toEqual([]);
+  });
+
+  it('decided by a replica that knew less are put right by the leader at once', async () => {
+    const { clock, joinNode, presence, registry, scheduler, store } = make();
+    const { nodeId } = await joinNode('k1');
+    new FakeAgent(presence, clock, nodeId, describeNode());
+    scheduler.set('t1', nodeId);
+    await clock.advance(500);
+    const record = { endpoint: Endpoint.fromPartial({ taskId: 't1', networkId: 'n1', nodeId }), serving: false };
+    await store.txn({
+      compares: [],
+      ops: [{ kind: 'put', key: endpoints.keyOf(record), value: endpoints.encode(record) }],
+    });
+    await clock.advance(10);
+    expect(registry.feed.resources.has('endpoint/n1/t1')).toBe(true);
   });
 
   it('stay as they are while the mirror of the scheduler is not synced', async () => {

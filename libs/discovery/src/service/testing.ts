@@ -58,38 +58,43 @@ export class FakeSigner {
   } as SigningServiceClient<CallExtra>;
 }
 
-/** The scheduler's Watch: tasks as the test says, whole at each change. */
+/** The scheduler's Watch: a snapshot of its tasks, then each change alone. */
 export class FakeScheduler {
   readonly #tasks = new Map<string, TaskView>();
+  readonly #log: SchedulerChange[] = [];
   readonly #listeners = new Set<() => void>();
-  #revision = 1;
   connected = true;
 
   set(id: string, nodeId: string, desired: DesiredState = DesiredState.DESIRED_STATE_RUNNING): void {
-    this.#tasks.set(id, TaskView.fromPartial({ task: { id, nodeId, desired } }));
-    this.#changed();
+    const task = TaskView.fromPartial({ task: { id, nodeId, desired } });
+    this.#tasks.set(id, task);
+    this.#log.push(taskChange(id, task));
+    this.#wake();
   }
 
   remove(id: string): void {
     this.#tasks.delete(id);
-    this.#changed();
+    this.#log.push(taskChange(id, undefined));
+    this.#wake();
   }
 
   setConnected(connected: boolean): void {
     this.connected = connected;
-    this.#changed();
+    this.#wake();
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<WatchAnswer<SchedulerChange>> {
+    if (!this.connected) throw new BerthError('Unavailable', 'no scheduler');
+    let sent = this.#log.length;
+    const changes = [...this.#tasks].map(([id, task]) => taskChange(id, task));
+    yield { revision: { epoch, revision: sent + 1 }, reset: true, more: false, changes };
     while (!signal.aborted && this.connected) {
-      const revision = this.#revision;
-      const changes = [...this.#tasks].map(([id, value]) => ({
-        scopes: [],
-        key: `task/${id}`,
-        resource: { $case: 'task' as const, value },
-      }));
-      yield { revision: { epoch, revision }, reset: true, more: false, changes };
-      if (revision !== this.#revision) continue;
+      if (sent < this.#log.length) {
+        const fresh = this.#log.slice(sent);
+        sent += fresh.length;
+        yield { revision: { epoch, revision: sent + 1 }, reset: false, more: false, changes: fresh };
+        continue;
+      }
       await new Promise<void>((resolve) => {
         this.#listeners.add(resolve);
         signal.addEventListener('abort', () => resolve(), { once: true });
@@ -97,11 +102,14 @@ export class FakeScheduler {
     }
   }
 
-  #changed(): void {
-    this.#revision += 1;
+  #wake(): void {
     for (const wake of this.#listeners) wake();
     this.#listeners.clear();
   }
+}
+
+function taskChange(id: string, task: TaskView | undefined): SchedulerChange {
+  return { scopes: [], key: `task/${id}`, resource: task && { $case: 'task', value: task } };
 }
 
 /** What probes of an address are answered; nothing by default. */
