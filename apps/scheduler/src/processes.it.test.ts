@@ -64,7 +64,7 @@ class Cluster {
   }
 
   async start(): Promise<void> {
-    for (const name of ['s1', 's1-http', 's2', 's2-http', 'registry', 'network-manager']) {
+    for (const name of ['s1', 's1-http', 's2', 's2-http', 'registry', 'network-manager', 'nats']) {
       this.#ports.set(name, await freePort());
     }
     this.ca = await createAuthority({ commonName: 'Berth', nowMs: Date.now() });
@@ -111,6 +111,8 @@ class Cluster {
       BERTH_GRPC_PORT: String(this.#ports.get(name)),
       BERTH_HTTP_PORT: String(this.#ports.get(`${name}-http`)),
       BERTH_REGISTRY_ADDRESSES: this.address('registry'),
+      // Nobody is there: events are late, nothing else.
+      BERTH_NATS_URLS: `tls://${this.address('nats')}`,
       BERTH_DRAIN_DELAY_MS: '0',
     };
     const child = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], {
@@ -155,7 +157,7 @@ class Cluster {
   async keys(): Promise<string[]> {
     const { entries } = await this.store.list('scheduler/');
     return entries
-      .filter(({ key }) => key !== 'scheduler/leader')
+      .filter(({ key }) => !key.startsWith('scheduler/leader'))
       .map(({ key, modRevision }) => `${key}@${modRevision}`);
   }
 

@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { Publisher } from '@berth/changes';
 import { rpc } from '@berth/contracts';
+import { Change } from '@berth/contracts/scheduler';
 import { Membership } from '@berth/discovery';
+import { connectNats } from '@berth/events-nats';
 import type { Logger } from '@berth/kernel';
-import { awaitCluster, newId } from '@berth/kernel';
+import { awaitCluster, dnsNameOf, newId } from '@berth/kernel';
 import type { Running } from '@berth/process';
 import { createMetrics, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
 import { createDialer, fileTls, startServer } from '@berth/rpc';
-import { defaultLimits, SchedulerService } from '@berth/scheduling';
+import { defaultLimits, owner, SchedulerService, SchedulerView } from '@berth/scheduling';
 import { connectEtcd } from '@berth/store-etcd';
 import type { Config } from './config.ts';
 import { schedulerMetrics } from './metrics.ts';
@@ -36,7 +39,14 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   });
 
   // Truth.
-  const store = connectEtcd({ endpoints: config.etcdEndpoints, tls: etcdTls(config.etcdCerts), clock, logger });
+  const store = connectEtcd({
+    endpoints: config.etcdEndpoints,
+    tls: etcdTls(config.etcdCerts),
+    // A name that every etcd of the cluster has in its certificate, whatever its address.
+    serverName: 'localhost',
+    clock,
+    logger,
+  });
   const clusterId = await awaitCluster(store, clock, logger, signal);
 
   // Others, found by the registry's member list.
@@ -101,7 +111,27 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   });
   missing = () => scheduler.ready();
 
-  const done = Promise.all([scheduler.run(signal), members.run(signal)]).then(() => undefined);
+  // What is told to all.
+  const bus = connectNats({
+    servers: config.natsUrls.map((url) => url.replace(/^[a-z]+:\/\//u, '')),
+    tls: tls.current(),
+    serverName: dnsNameOf({ role: 'service', name: 'nats' }),
+    name: `scheduler ${instance}`,
+    clock,
+    logger,
+  });
+  const publisher = new Publisher({
+    owner,
+    store,
+    bus,
+    view: () => new SchedulerView(),
+    toJson: Change.toJSON,
+    candidate: instance,
+    clock,
+    log: logger,
+  });
+
+  const done = Promise.all([scheduler.run(signal), members.run(signal), publisher.run(signal)]).then(() => undefined);
 
   return {
     done,
@@ -109,6 +139,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       await server.stop(graceMs);
       abort.abort();
       await done;
+      await bus.close();
       dialer.close();
       tls.close();
       store.close();
