@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { onlyKinds, RemoteMirror } from '@berth/changes';
+import { onlyKinds, Publisher, RemoteMirror } from '@berth/changes';
 import { helloOf, rpc } from '@berth/contracts';
+import { Change } from '@berth/contracts/network';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { ClusterSettings } from '@berth/contracts/workload';
 import { Membership } from '@berth/discovery';
+import { connectNats } from '@berth/events-nats';
 import type { Logger, Store } from '@berth/kernel';
-import { awaitCluster, BerthError, metaKeys, newId } from '@berth/kernel';
+import { awaitCluster, BerthError, dnsNameOf, metaKeys, newId } from '@berth/kernel';
 import type { NetworkSettings } from '@berth/network';
-import { NetworkHandlers, NetworkManager, networkSettings } from '@berth/network';
+import { NetworkHandlers, NetworkManager, NetworkTables, networkOwner, networkSettings } from '@berth/network';
 import type { Running } from '@berth/process';
 import { createMetrics, Gauge, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
 import { bind, createDialer, fileTls, startServer } from '@berth/rpc';
@@ -39,7 +41,14 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   });
 
   // Truth.
-  const store = connectEtcd({ endpoints: config.etcdEndpoints, tls: etcdTls(config.etcdCerts), clock, logger });
+  const store = connectEtcd({
+    endpoints: config.etcdEndpoints,
+    tls: etcdTls(config.etcdCerts),
+    // A name that every etcd of the cluster has in its certificate, whatever its address.
+    serverName: 'localhost',
+    clock,
+    logger,
+  });
   const clusterId = await awaitCluster(store, clock, logger, signal);
   const settings = await readSettings(store);
 
@@ -91,9 +100,30 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   };
   watchGauges(metrics, manager);
 
+  // What is told to all.
+  const bus = connectNats({
+    servers: () => config.natsUrls.map((url) => new URL(url).host),
+    tls: () => tls.current(),
+    serverName: dnsNameOf({ role: 'service', name: 'nats' }),
+    name: `network-manager ${instance}`,
+    clock,
+    logger,
+  });
+  const publisher = new Publisher({
+    owner: networkOwner,
+    store,
+    bus,
+    view: () => new NetworkTables(),
+    toJson: Change.toJSON,
+    candidate: instance,
+    clock,
+    log: logger,
+  });
+
   const hello = helloOf(clusterId, config.version);
   const done = Promise.all([
     manager.run(signal),
+    publisher.run(signal),
     members.run(signal),
     scheduler.run({
       call: (since, ended) => onlyKinds(control.watch({ hello, since, scopes: [] }, { signal: ended }), ['stack']),
@@ -110,6 +140,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       await server.stop(graceMs);
       abort.abort();
       await done;
+      await bus.close();
       dialer.close();
       tls.close();
       store.close();

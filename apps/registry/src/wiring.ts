@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { onlyKinds, RemoteMirror } from '@berth/changes';
+import { onlyKinds, Publisher, RemoteMirror } from '@berth/changes';
 import { helloOf, rpc } from '@berth/contracts';
 import type { Member } from '@berth/contracts/registry';
+import { Change } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import type { CertificateTools } from '@berth/discovery';
 import {
@@ -13,7 +14,10 @@ import {
   JoinHandlers,
   PresenceHandlers,
   Registry,
+  RegistryView,
+  registryOwner,
 } from '@berth/discovery';
+import { connectNats } from '@berth/events-nats';
 import {
   caDigest,
   csrKeySha256,
@@ -24,7 +28,7 @@ import {
   tokenSecretMatches,
 } from '@berth/identity';
 import type { Logger, Rng } from '@berth/kernel';
-import { awaitCluster, newId } from '@berth/kernel';
+import { awaitCluster, dnsNameOf, newId } from '@berth/kernel';
 import type { Running } from '@berth/process';
 import { createMetrics, Gauge, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
 import type { TlsSource } from '@berth/rpc';
@@ -57,7 +61,14 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   });
 
   // Truth.
-  const store = connectEtcd({ endpoints: config.etcdEndpoints, tls: etcdTls(config.etcdCerts), clock, logger });
+  const store = connectEtcd({
+    endpoints: config.etcdEndpoints,
+    tls: etcdTls(config.etcdCerts),
+    // A name that every etcd of the cluster has in its certificate, whatever its address.
+    serverName: 'localhost',
+    clock,
+    logger,
+  });
   const clusterId = await awaitCluster(store, clock, logger, signal);
 
   // Others.
@@ -106,9 +117,30 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   };
   watchGauges(metrics, registry);
 
+  // What is told to all.
+  const bus = connectNats({
+    servers: () => config.natsUrls.map((url) => new URL(url).host),
+    tls: () => tls.current(),
+    serverName: dnsNameOf({ role: 'service', name: 'nats' }),
+    name: `registry ${replica}`,
+    clock,
+    logger,
+  });
+  const publisher = new Publisher({
+    owner: registryOwner,
+    store,
+    bus,
+    view: () => new RegistryView(),
+    toJson: Change.toJSON,
+    candidate: replica,
+    clock,
+    log: logger,
+  });
+
   const hello = helloOf(clusterId, config.version);
   const done = Promise.all([
     registry.run(signal),
+    publisher.run(signal),
     scheduler.run({
       call: (since, ended) => onlyKinds(control.watch({ hello, since, scopes: [] }, { signal: ended }), ['task']),
       clock,
@@ -136,6 +168,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       await Promise.all([server.stop(graceMs), joinServer.stop(graceMs)]);
       abort.abort();
       await done;
+      await bus.close();
       dialer.close();
       tls.close();
       store.close();
