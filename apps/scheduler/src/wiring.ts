@@ -113,8 +113,8 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
 
   // What is told to all.
   const bus = connectNats({
-    servers: config.natsUrls.map((url) => url.replace(/^[a-z]+:\/\//u, '')),
-    tls: tls.current(),
+    servers: () => config.natsUrls.map((url) => new URL(url).host),
+    tls: () => tls.current(),
     serverName: dnsNameOf({ role: 'service', name: 'nats' }),
     name: `scheduler ${instance}`,
     clock,

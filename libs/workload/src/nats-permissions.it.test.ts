@@ -189,7 +189,7 @@ describe('nats-server with the generated configuration', () => {
     const bus = async (identity: Identity): Promise<NatsBus> => {
       const tls = await certificateOf(identity);
       const name = 'nats.service.berth';
-      const options = { servers: [`127.0.0.1:${port}`], tls, serverName: name, clock: realClock };
+      const options = { servers: () => [`127.0.0.1:${port}`], tls: () => tls, serverName: name, clock: realClock };
       return connectNats({ ...options, logger: new MemoryLogger() });
     };
     const buses = await Promise.all([registry, node, subscriber].map(bus));

@@ -22,7 +22,7 @@ afterEach(async () => {
 
 function open(server: NatsServer, options: Partial<NatsOptions> = {}): NatsBus {
   const bus = connectNats({
-    servers: [`${server.address}:${server.port}`],
+    servers: () => [`${server.address}:${server.port}`],
     clock: realClock,
     logger: new MemoryLogger(),
     callTimeoutMs: 2_000,

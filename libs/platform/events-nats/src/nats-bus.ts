@@ -13,9 +13,10 @@ export interface NatsTls {
 }
 
 export interface NatsOptions {
-  /** `host:port`. */
-  readonly servers: readonly string[];
-  readonly tls?: NatsTls;
+  /** `host:port`; asked anew at every connect. None known yet: it is tried again. */
+  readonly servers: () => readonly string[];
+  /** Asked anew at every connect, so that a renewed certificate is used. */
+  readonly tls?: () => NatsTls;
   /** DNS name that the server's certificate must carry, whatever its address. Default: the server's host. */
   readonly serverName?: string;
   /** Shown in the server's connection list. */
@@ -117,9 +118,9 @@ export class NatsBus implements EventBus {
     this.#subscribers.clear();
   }
 
-  /** Keeps a connection until closed. The vendor's client reconnects by itself; this is for what it gives up on. */
+  /** Keeps a connection until closed. The vendor's client could reconnect by itself, but with its first certificate. */
   async #run(): Promise<void> {
-    const { clock, logger, servers } = this.#options;
+    const { clock, logger } = this.#options;
     let failures = 0;
     while (!this.#closed.signal.aborted) {
       try {
@@ -128,7 +129,7 @@ export class NatsBus implements EventBus {
         await this.#use(connection);
       } catch (error) {
         failures += 1;
-        logger[failures === 1 ? 'warn' : 'debug']({ err: error, servers }, 'NATS cannot be reached, trying again');
+        logger[failures === 1 ? 'warn' : 'debug']({ err: error, servers: this.#options.servers() }, 'NATS cannot be reached, trying again');
       }
       const pause = reconnectMs.wait + Math.random() * reconnectMs.jitter;
       await clock.sleep(pause * Math.min(1 + failures, 8), this.#closed.signal);
@@ -160,9 +161,6 @@ export class NatsBus implements EventBus {
       case DebugEvents.StaleConnection:
         this.#setConnected(false);
         break;
-      case Events.Reconnect:
-        this.#setConnected(true);
-        break;
       case Events.Error:
         logger.warn({ nats: status.data, permission: status.permissionContext }, 'NATS reports an error');
         break;
@@ -174,7 +172,8 @@ export class NatsBus implements EventBus {
   #setConnected(connected: boolean): void {
     if (this.#connected === connected) return;
     this.#connected = connected;
-    const { logger, servers } = this.#options;
+    const { logger } = this.#options;
+    const servers = this.#options.servers();
     if (connected) logger.info({ servers }, 'connected to NATS');
     else if (!this.#closed.signal.aborted) logger.warn({ servers }, 'connection to NATS lost');
     for (const listener of [...this.#listeners]) listener(connected);
@@ -194,21 +193,18 @@ export class NatsBus implements EventBus {
 }
 
 function connectionOptions(options: NatsOptions): ConnectionOptions {
-  const { tls, serverName } = options;
+  const { serverName } = options;
+  const servers = [...options.servers()];
+  if (servers.length === 0) throw new BerthError('Unavailable', 'no NATS server is known yet');
+  const tls = options.tls?.();
   return {
-    servers: [...options.servers],
+    servers,
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
     // The client hands all of this to node's tls.connect, so the name to verify can be set though its type lacks it.
     ...(tls ? { tls: { ...tls, ...(serverName === undefined ? {} : { servername: serverName }) } } : {}),
     timeout: 2_000,
-    reconnect: true,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: reconnectMs.wait,
-    reconnectJitter: reconnectMs.jitter,
-    reconnectJitterTLS: reconnectMs.jitter,
-    // Users change while we are connected: being refused now does not mean for ever.
-    ignoreAuthErrorAbort: true,
+    reconnect: false,
     pingInterval: 1_000,
     maxPingOut: 2,
     // Other servers are known by configuration; gossip would name addresses that our certificate rules don't know.
