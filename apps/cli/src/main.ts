@@ -4,6 +4,7 @@ import { addGlobalOptions, globals, terminalOf, withSession } from './command.ts
 import { addCertificateCommands } from './commands/certificate.ts';
 import { addClusterCommands } from './commands/cluster.ts';
 import { addContextCommands } from './commands/context.ts';
+import { addEventsCommand } from './commands/events.ts';
 import { addExecCommand } from './commands/exec.ts';
 import { addListCommands } from './commands/list.ts';
 import { addStackCommands } from './commands/stack.ts';
@@ -22,6 +23,7 @@ function buildProgram(): Command {
   addListCommands(program);
   addTaskCommands(program);
   addExecCommand(program);
+  addEventsCommand(program);
   addClusterCommands(program);
   addCertificateCommands(program);
   addContextCommands(program);

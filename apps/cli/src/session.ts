@@ -18,6 +18,7 @@ export interface Session {
   readonly control: ClientOf<typeof rpc.control>;
   readonly catalog: ClientOf<typeof rpc.catalog>;
   readonly certificate: ClientOf<typeof rpc.certificate>;
+  readonly network: ClientOf<typeof rpc.network>;
   close(): void;
 }
 
@@ -65,6 +66,10 @@ export async function openSession(chosen: string | undefined): Promise<Session> 
       service('scheduler', () => schedulers),
     ),
     certificate: dialer.client(rpc.certificate, registry),
+    network: dialer.client(
+      rpc.network,
+      service('network-manager', () => addressesOf(members, 'network-manager')),
+    ),
     close: () => dialer.close(),
   };
 }
