@@ -59,10 +59,11 @@ export async function wireNode(
 
   // Containers and their networks.
   const runtime = new DockerRuntime(base.calls, host.clusterId);
-  const network = wireNetwork(base, {
+  const network = await wireNetwork(base, {
     clusterId: host.clusterId,
     dialer,
     engine: new DockerNetworks(base.calls, host.clusterId),
+    tls: host.tls,
   });
   const cache = new AgentCache(disk, log);
   const tasks = new NodeTasks({ node, now: clock.monotonic(), ...(await cache.load()) });

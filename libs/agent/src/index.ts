@@ -11,6 +11,7 @@ export { AgentCache } from './service/agent-cache.ts';
 export type { NodeCertificate } from './service/certificate-renewal.ts';
 export { renewCertificate } from './service/certificate-renewal.ts';
 export { DispatchClient } from './service/dispatch-client.ts';
+export { EndpointCache } from './service/dns/endpoint-cache.ts';
 export { EndpointAnnouncer } from './service/endpoint-announcer.ts';
 export type { JoinPort } from './service/join-flow.ts';
 export { joinCluster } from './service/join-flow.ts';

@@ -26,8 +26,10 @@ export function addExecCommand(program: Command): void {
     .option('-w, --workdir <path>', 'working directory', '')
     .passThroughOptions()
     .addHelpText('after', '\nExamples:\n  berth exec guestbook_web.1 env\n  berth exec -it guestbook_web.1 sh')
-    .action(async (task: string, argv: string[], options: ExecOptions, command: Command) =>
+    .action(async (task: string, given: string[], options: ExecOptions, command: Command) =>
       withSession(command, async ({ control }) => {
+        // `berth exec TASK -- COMMAND`, as with other tools.
+        const argv = given[0] === '--' ? given.slice(1) : given;
         const terminal = new LocalTerminal(options);
         terminal.start({ task, command: argv, options });
         try {

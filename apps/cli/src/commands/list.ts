@@ -95,7 +95,7 @@ export function taskTable(tasks: readonly TaskView[], terminal: Terminal): strin
         task?.nodeId.slice(0, 8) || '-',
         stateText(view, terminal),
         String(status?.run ?? 0),
-        task ? ageText(nowMs - task.createdAtMs) : '',
+        task && task.createdAtMs > 0 ? ageText(nowMs - task.createdAtMs) : '-',
         portsText(status?.ports ?? []),
         task?.image ?? '',
         status?.message || task?.pending?.summary || '',
