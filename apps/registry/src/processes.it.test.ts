@@ -5,6 +5,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { ChangeEvent } from '@berth/changes';
+import { decodeChangeEvent } from '@berth/changes';
 import { helloOf, rpc } from '@berth/contracts';
 import type { ConnectRequest, ConnectResponse, JoinResponse } from '@berth/contracts/registry';
 import { Node, NodeStatus } from '@berth/contracts/registry';
@@ -12,6 +14,7 @@ import type { Change, ControlServiceImplementation, WatchResponse } from '@berth
 import { Stack, TaskView } from '@berth/contracts/scheduler';
 import { DesiredState, NetworkSpec } from '@berth/contracts/workload';
 import { Membership } from '@berth/discovery';
+import { connectNats } from '@berth/events-nats';
 import type { AuthorityMaterial } from '@berth/identity';
 import {
   caDigest,
@@ -29,8 +32,9 @@ import { SystemClock, SystemRng, silentLogger } from '@berth/process';
 import type { ClosableDialer, RpcServer } from '@berth/rpc';
 import { bind, createDialer, dialPinned, memoryTls, startServer } from '@berth/rpc';
 import { connectEtcd } from '@berth/store-etcd';
-import type { EtcdServer } from '@berth/testing-hosts';
-import { freePort, startEtcd } from '@berth/testing-hosts';
+import type { EtcdServer, NatsServer } from '@berth/testing-hosts';
+import { freePort, startEtcd, startNats } from '@berth/testing-hosts';
+import { natsUsersConf } from '@berth/workload';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const clock = new SystemClock();
@@ -52,6 +56,7 @@ class Cluster {
   ca!: AuthorityMaterial;
   etcdCa!: AuthorityMaterial;
   etcd!: EtcdServer;
+  nats!: NatsServer;
 
   port(name: string): number {
     return this.#ports.get(name) ?? 0;
@@ -70,6 +75,23 @@ class Cluster {
     const server = await this.#etcdFolder('server');
     const [certFile, keyFile, clientCaFile] = ['cert.pem', 'key.pem', 'ca.pem'].map((name) => join(server, name));
     this.etcd = await startEtcd({ tls: { certFile: certFile!, keyFile: keyFile!, clientCaFile: clientCaFile! } });
+    const natsFolder = join(this.folder, 'nats');
+    writeFolder(natsFolder, await certificate(this.ca, { role: 'service', name: 'nats' }));
+    const natsFile = (name: string): string => join(natsFolder, name);
+    const users = natsUsersConf([
+      { role: 'service', name: 'registry' },
+      { role: 'service', name: 'network-manager' },
+      { role: 'subscriber', name: 'ci' },
+    ]);
+    this.nats = await startNats({
+      tls: {
+        certFile: natsFile('cert.pem'),
+        keyFile: natsFile('key.pem'),
+        clientCaFile: natsFile('ca.pem'),
+        verifyAndMap: true,
+      },
+      config: `authorization {\n${users}\n}`,
+    });
     await this.#bootstrap();
     await this.#play('scheduler', [bind(rpc.control, this.scheduler.handler())]);
     await this.#play('signer', [
@@ -140,6 +162,27 @@ class Cluster {
     return dialer;
   }
 
+  /** Events of all owners, as an outside subscriber hears them. */
+  async subscribe(): Promise<ChangeEvent[]> {
+    const tls = await certificate(this.ca, { role: 'subscriber', name: 'ci' });
+    const bus = connectNats({
+      servers: () => [new URL(this.nats.url).host],
+      tls: () => tls,
+      serverName: 'nats.service.berth',
+      clock,
+      logger,
+    });
+    this.#closing.push(() => bus.close());
+    await eventually(() => expect(bus.connected).toBe(true));
+    const events: ChangeEvent[] = [];
+    const listen = async (): Promise<void> => {
+      const messages = bus.subscribe('berth.*.changes.>', { signal: end.signal });
+      for await (const { data } of messages) events.push(decodeChangeEvent(data));
+    };
+    void listen();
+    return events;
+  }
+
   async ready(): Promise<void> {
     for (const name of ['http', 'nm-http']) {
       await eventually(async () => {
@@ -158,6 +201,7 @@ class Cluster {
     for (const name of this.#processes.keys()) await this.kill(name, 'SIGKILL');
     for (const close of this.#closing.reverse()) await close();
     await this.etcd.stop();
+    await this.nats.stop();
     rmSync(this.folder, { recursive: true });
   }
 
@@ -165,7 +209,13 @@ class Cluster {
     const certs = join(this.folder, name);
     writeFolder(certs, await certificate(this.ca, { role: 'service', name }));
     const etcdCerts = await this.#etcdFolder(name);
-    return { ADVERTISE: '127.0.0.1', CERTS: certs, ETCD_ENDPOINTS: this.etcd.endpoint, ETCD_CERTS: etcdCerts };
+    return {
+      ADVERTISE: '127.0.0.1',
+      CERTS: certs,
+      ETCD_ENDPOINTS: this.etcd.endpoint,
+      ETCD_CERTS: etcdCerts,
+      NATS_URLS: this.nats.url,
+    };
   }
 
   async #etcdFolder(user: string): Promise<string> {
@@ -382,6 +432,7 @@ describe('registry and network-manager as processes', () => {
   });
 
   it('a stack gets its network, the node its block, the task its endpoint', async () => {
+    const events = await cluster.subscribe();
     const spec = NetworkSpec.fromPartial({ name: 'default' });
     const stack = Stack.fromPartial({ id: 's1', name: 'shop', namespace: 'default', networks: [spec] });
     cluster.scheduler.put({ scopes: ['stack.s1'], key: 'stack/s1', resource: { $case: 'stack', value: stack } });
@@ -399,6 +450,14 @@ describe('registry and network-manager as processes', () => {
     expect(await served()).toBe(0);
     cluster.scheduler.put({ scopes: ['stack.s1'], key: 'task/t1', resource: { $case: 'task', value: task } });
     await eventually(async () => expect(await served()).toBe(1));
+    await eventually(() => {
+      const told = events.filter(({ scope }) => scope === `network.${networkId}`);
+      expect(told.map(({ owner, changes }) => [owner, changes.length])).toEqual([
+        ['network', 1],
+        ['network', 1],
+        ['registry', 1],
+      ]);
+    });
   });
 
   it('a killed registry loses neither node nor endpoint nor member', async () => {
