@@ -261,14 +261,15 @@ export class NodeTasks {
     const last = entry.status;
     const now = statusOf({ assignment, record: entry.record, memo: entry.memo, containers });
     // Within a run states only grow: a start that is tried again is still a start.
-    const falls = last?.run === now.run && !mayFollow(last.state, now.state);
-    const status = falls ? { ...now, state: last.state } : now;
+    const { toldRun, toldState } = entry.record;
+    const falls = toldRun === now.run && toldState !== 0 && !mayFollow(toldState, now.state);
+    const status = falls ? { ...now, state: toldState } : now;
     if (last && sameStatus(last, status) && last.seq === entry.record.seq) {
       const { resend } = entry;
       entry.resend = false;
       return resend ? last : undefined;
     }
-    entry.record = { ...entry.record, seq: entry.record.seq + 1 };
+    entry.record = { ...entry.record, seq: entry.record.seq + 1, toldRun: status.run, toldState: status.state };
     entry.status = { ...status, seq: entry.record.seq };
     entry.resend = false;
     return entry.status;

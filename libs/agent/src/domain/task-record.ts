@@ -1,4 +1,5 @@
 import type { Assignment } from '@berth/contracts/scheduler';
+import { TaskState } from '@berth/contracts/workload';
 import type { ContainerState } from '@berth/kernel';
 import { taskOf } from './labels.ts';
 
@@ -12,6 +13,9 @@ export interface TaskRecord {
   readonly run: number;
   /** Reports of that run so far. */
   readonly seq: number;
+  /** State in the last report, and the run it spoke of: within a run states only grow. */
+  readonly toldState: TaskState;
+  readonly toldRun: number;
   /** Highest run whose container was seen. */
   readonly seenRun: number;
   /** Highest run whose end was judged. */
@@ -32,6 +36,8 @@ export interface TaskRecord {
 const fresh: TaskRecord = {
   run: 0,
   seq: 0,
+  toldState: TaskState.TASK_STATE_UNSPECIFIED,
+  toldRun: 0,
   seenRun: 0,
   judgedRun: 0,
   condemnedRun: 0,

@@ -39,7 +39,8 @@ export function statusOf(input: StatusInput): TaskStatus {
   const task = taskOfAssignment(assignment);
   const current = byRun(input.containers).find((c) => c.run === record.run)?.state;
   const running = current?.phase.kind === 'running' ? current.phase : undefined;
-  const gone = task.desired !== DesiredState.DESIRED_STATE_RUNNING && memo.released;
+  const launching = memo.operation?.kind === 'launch';
+  const gone = task.desired !== DesiredState.DESIRED_STATE_RUNNING && input.containers.length === 0 && !launching;
   return {
     taskId: task.id,
     run: record.run,
@@ -52,7 +53,8 @@ export function statusOf(input: StatusInput): TaskStatus {
     finishedAtMs: running ? 0 : record.finishedAtMs,
     failedRuns: record.failedRuns,
     ports: current && running ? portsOf(current.ports) : [],
-    removed: gone && task.desired === DesiredState.DESIRED_STATE_REMOVE,
+    // Not before its addresses and volumes are handed back.
+    removed: gone && memo.released && task.desired === DesiredState.DESIRED_STATE_REMOVE,
   };
 }
 
