@@ -94,14 +94,14 @@ function callMiddleware({ clock, rng }: DialerOptions, connection: Connection) {
             onTrailer: keepTrailer(state, options),
           });
         } catch (thrown) {
-          if (guard.signal.aborted) throw guard.reason(call.method.path, timeoutMs);
+          guard.check(call.method.path, timeoutMs);
           const error = fromStatus(thrown, state.trailer);
           if (error.code === 'Unavailable' && state.sent) connection.failed();
           if (!unary || !mayRepeat(error, attempt, state, call.method.options)) throw error;
           guard.lastError = error;
         }
         await clock.sleep(backoffMs(attempt, rng.next()), guard.signal);
-        if (guard.signal.aborted) throw guard.reason(call.method.path, timeoutMs);
+        guard.check(call.method.path, timeoutMs);
       }
     } finally {
       guard.end();
@@ -143,8 +143,8 @@ interface CallGuard {
   readonly signal: AbortSignal;
   /** What the last try said, if there was one. */
   lastError: BerthError | undefined;
-  /** Why `signal` aborted. */
-  reason(path: string, timeoutMs: number): BerthError;
+  /** Throws, with the reason, if `signal` has aborted. */
+  check(path: string, timeoutMs: number): void;
   end(): void;
 }
 
@@ -157,12 +157,11 @@ function callGuard(clock: Clock, outer: AbortSignal | undefined, timeoutMs: numb
   return {
     signal: controller.signal,
     lastError: undefined,
-    reason(path, limit) {
-      if (outer?.aborted) return new BerthError('Cancelled', `${path} was cancelled`, { reason: 'CANCELLED' });
-      return (
-        this.lastError ??
-        new BerthError('DeadlineExceeded', `${path} took longer than ${limit} ms`, { reason: 'DEADLINE' })
-      );
+    check(path, limit) {
+      if (!controller.signal.aborted) return;
+      if (outer?.aborted) throw new BerthError('Cancelled', `${path} was cancelled`, { reason: 'CANCELLED' });
+      if (this.lastError !== undefined) throw this.lastError;
+      throw new BerthError('DeadlineExceeded', `${path} took longer than ${limit} ms`, { reason: 'DEADLINE' });
     },
     end: () => {
       cancel?.();

@@ -62,7 +62,10 @@ export function fromStatus(error: unknown, trailer: Metadata | undefined): Berth
   if (error.code === Status.UNIMPLEMENTED) {
     return new BerthError('FailedPrecondition', `the server does not know ${error.path}`, { reason: 'UNIMPLEMENTED' });
   }
-  const code = codeOfStatus.get(error.code) ?? 'Internal';
+  // Only an abort of ours is a cancellation; one that comes from the other side without a word of a handler's is the end
+  // of the connection, and a loop that took it for its own would stop for ever.
+  const cut = error.code === Status.CANCELLED && info === undefined;
+  const code = cut ? 'Unavailable' : (codeOfStatus.get(error.code) ?? 'Internal');
   const reason = info?.reason ?? (code === 'Unavailable' ? 'CONNECTION_LOST' : '');
   return new BerthError(code, error.details, { reason, details: info?.details ?? {} });
 }

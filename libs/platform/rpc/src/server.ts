@@ -1,7 +1,7 @@
 import { chmodSync, renameSync, rmSync } from 'node:fs';
 import type { BoundService, CallerContext, Identity, Logger } from '@berth/kernel';
 import { BerthError, formatIdentity } from '@berth/kernel';
-import { ServerCredentials } from '@grpc/grpc-js';
+import { logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
 import { createServer } from 'nice-grpc';
 import type { CallContext, ServerMiddlewareCall } from 'nice-grpc-common';
@@ -52,6 +52,8 @@ export interface RpcServer {
 export async function startServer(options: ServerOptions): Promise<RpcServer> {
   const { access, logger } = options;
   const stopping = new AbortController();
+  // It would write lines of its own between ours, about what it also throws.
+  setLogVerbosity(logVerbosity.NONE);
   const server = createServer({
     ...channelOptions,
     'grpc.max_concurrent_streams': rpcLimits.streamsPerConnectionMax,

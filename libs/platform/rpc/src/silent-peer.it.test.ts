@@ -86,6 +86,37 @@ describe('a server that falls silent (SIGSTOP)', () => {
   });
 });
 
+describe('a server that is killed (SIGKILL)', () => {
+  it('ends every call under way with Unavailable, at once', async () => {
+    const dialerOf = async (who: typeof operator | typeof scheduler) =>
+      createDialer({ tls: memoryTls(await cluster.certificate(who)), clock, rng: new SystemRng(), logger });
+    const [asOperator, asScheduler] = [await dialerOf(operator), await dialerOf(scheduler)];
+    for (let round = 0; round < 5; round += 1) {
+      const { child, address } = await spawnServer();
+      const target = { identity: registry, addresses: () => [address] };
+      const streams = Array.from({ length: 5 }, () =>
+        asScheduler.client(rpc.runtime, target).logs({})[Symbol.asyncIterator](),
+      );
+      for (const stream of streams) await stream.next();
+      const certificates = asOperator.client(rpc.certificate, target);
+      await certificates.listCertificates({});
+      const calls = [
+        ...streams.map((stream) => stream.next()),
+        ...streams.map(() => certificates.rotateToken({}, { timeoutMs: 30_000 })),
+      ];
+      const results = Promise.all(calls.map((call) => seconds(call)));
+      await clock.sleep(20 * round);
+      child.kill('SIGKILL');
+      for (const { took, error } of await results) {
+        expect(error).toMatchObject({ code: 'Unavailable' });
+        expect(took).toBeLessThan(1);
+      }
+    }
+    asOperator.close();
+    asScheduler.close();
+  });
+});
+
 describe('a client that falls silent', () => {
   it('is noticed by the server within 3 s: its stream ends', async () => {
     const ended: number[] = [];
