@@ -1,5 +1,5 @@
 import type { Task, TaskStatus } from '@berth/contracts/workload';
-import { DesiredState, TaskState } from '@berth/contracts/workload';
+import { DesiredState, Health, TaskState } from '@berth/contracts/workload';
 
 /** Who moves a task into a state: no state has two writers. */
 export type StateOwner = 'scheduler' | 'agent';
@@ -56,6 +56,18 @@ export function effectiveState(task: Pick<Task, 'state'>, status: Pick<TaskStatu
   if (task.state === TaskState.TASK_STATE_ORPHANED) return task.state;
   if (status === undefined || status.state === TaskState.TASK_STATE_UNSPECIFIED) return task.state;
   return status.state;
+}
+
+/** It runs and, where Docker checks its health, is healthy. */
+export function isServing(seen: {
+  readonly state: TaskState;
+  readonly status: Pick<TaskStatus, 'health'> | undefined;
+}): boolean {
+  const health = seen.status?.health ?? Health.HEALTH_UNSPECIFIED;
+  return (
+    seen.state === TaskState.TASK_STATE_RUNNING &&
+    (health === Health.HEALTH_UNSPECIFIED || health === Health.HEALTH_HEALTHY)
+  );
 }
 
 const stateNames: Readonly<Record<number, string>> = {

@@ -33,6 +33,8 @@ export interface Round {
   readonly stackActions: readonly StackAction[];
   readonly actions: readonly Action[];
   readonly assignments: readonly Assignment[];
+  /** More tasks could be placed than one round places. */
+  readonly more: boolean;
   /** When to look at a service again, in monotonic milliseconds. */
   readonly wakes: ReadonlyMap<string, number>;
 }
@@ -69,7 +71,8 @@ export function decideRound(input: RoundInput): Round {
     touched.has(task.id) ||
     rewritten.has(task.serviceId) ||
     records.stack(task.stackId)?.value.stack?.removing !== false;
-  return { stackActions, actions, assignments: assignPending(records, input.candidates, skip), wakes };
+  const placedMax = input.limits.placedPerRoundMax;
+  return { stackActions, actions, ...assignPending(records, input.candidates, { skip, placedMax }), wakes };
 }
 
 /** One service's tasks against what it should have. */

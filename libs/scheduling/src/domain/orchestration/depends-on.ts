@@ -1,7 +1,7 @@
 import type { ServiceRecord } from '@berth/contracts/scheduler';
 import type { PlacementFailure, Task, TaskStatus } from '@berth/contracts/workload';
-import { DependencyCondition, DesiredState, Health, TaskState } from '@berth/contracts/workload';
-import { stateName } from '@berth/workload';
+import { DependencyCondition, DesiredState, TaskState } from '@berth/contracts/workload';
+import { isServing, stateName } from '@berth/workload';
 import type { Records } from '../state/records.ts';
 import type { Gate } from './types.ts';
 
@@ -67,10 +67,7 @@ function hasReached(condition: DependencyCondition, { status, state }: Seen): bo
     case DependencyCondition.DEPENDENCY_CONDITION_COMPLETED_SUCCESSFULLY:
       return state === TaskState.TASK_STATE_COMPLETE && status?.exitCode === 0;
     case DependencyCondition.DEPENDENCY_CONDITION_HEALTHY:
-      return (
-        state === TaskState.TASK_STATE_RUNNING &&
-        (status?.health === Health.HEALTH_HEALTHY || status?.health === Health.HEALTH_UNSPECIFIED)
-      );
+      return isServing({ state, status });
     default:
       return (status?.startedAtMs ?? 0) > 0 || state === TaskState.TASK_STATE_RUNNING;
   }
@@ -91,6 +88,6 @@ function missing(condition: DependencyCondition): string {
 export function endOf({ state, status }: Pick<Seen, 'state' | 'status'>): string {
   if (state === TaskState.TASK_STATE_REJECTED) return `was rejected${status?.message ? `: ${status.message}` : ''}`;
   const exit = status?.exitCode ?? 0;
-  if (exit !== 0) return `failed with exit code ${exit}`;
+  if (exit > 0) return `failed with exit code ${exit}`;
   return `${stateName(state)}${status?.message ? `: ${status.message}` : ''}`;
 }

@@ -1,7 +1,7 @@
 import { NodeStatus } from '@berth/contracts/registry';
 import type { RestartPolicy } from '@berth/contracts/workload';
-import { DesiredState, Health, RestartCondition, TaskState } from '@berth/contracts/workload';
-import { backoff, isEnded, restartDelay, restartPolicyOf, restarts } from '@berth/workload';
+import { DesiredState, RestartCondition, TaskState } from '@berth/contracts/workload';
+import { backoff, isEnded, isServing, restartDelay, restartPolicyOf, restarts } from '@berth/workload';
 import type { Action, Limits, NodesView, SeenTask } from './types.ts';
 
 /**
@@ -59,14 +59,6 @@ export function removeSlot(tasks: readonly SeenTask[], nodes: NodesView): Action
     if (seen.task.desired === DesiredState.DESIRED_STATE_REMOVE) return [];
     return [{ kind: 'set-desired', taskId: seen.task.id, desired: DesiredState.DESIRED_STATE_REMOVE }];
   });
-}
-
-/** It runs and, where Docker checks its health, is healthy. */
-export function isServing({ state, status }: Pick<SeenTask, 'state' | 'status'>): boolean {
-  const health = status?.health ?? Health.HEALTH_UNSPECIFIED;
-  return (
-    state === TaskState.TASK_STATE_RUNNING && (health === Health.HEALTH_UNSPECIFIED || health === Health.HEALTH_HEALTHY)
-  );
 }
 
 /** Stops a task; one that no node was ever given simply goes. */

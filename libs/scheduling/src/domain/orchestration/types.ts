@@ -58,6 +58,8 @@ export interface Limits {
   readonly rejectedDelayMs: number;
   /** Longest such wait. */
   readonly rejectedDelayMaxMs: number;
+  /** Tasks that get a node in one round of the leader. */
+  readonly placedPerRoundMax: number;
 }
 
 export const defaultLimits: Limits = {
@@ -67,6 +69,7 @@ export const defaultLimits: Limits = {
   failedRunsWindowMs: 5 * 60_000,
   rejectedDelayMs: 5_000,
   rejectedDelayMaxMs: 60_000,
+  placedPerRoundMax: 500,
 };
 
 /** What is to be done; carried out by a shell that gives ids and times. */

@@ -1,8 +1,9 @@
 import { UpdateState } from '@berth/contracts/scheduler';
 import { TaskState } from '@berth/contracts/workload';
+import { isServing } from '@berth/workload';
 import { endOf } from './depends-on.ts';
 import type { SlotDecision } from './slot.ts';
-import { isServing, retire } from './slot.ts';
+import { retire } from './slot.ts';
 import type { Action, ServiceScene } from './types.ts';
 
 /** A slot and what was decided about it. */

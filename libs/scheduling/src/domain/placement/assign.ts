@@ -5,7 +5,8 @@ import { gateOf, heldFailure } from '../orchestration/depends-on.ts';
 import { volumeNamesOf } from '../stack/derive.ts';
 import type { Records } from '../state/records.ts';
 import { withTask } from '../state/usage.ts';
-import { demandOf } from './demand.ts';
+import type { SlotFailures } from './demand.ts';
+import { demandOf, slotFailures } from './demand.ts';
 import { place } from './place.ts';
 import type { Candidate } from './types.ts';
 
@@ -20,35 +21,48 @@ export type Assignment =
     }
   | { readonly kind: 'hold'; readonly taskId: string; readonly failure: PlacementFailure };
 
+export interface AssignOptions {
+  /** Tasks to leave alone. */
+  readonly skip: (task: Task) => boolean;
+  /** Tasks placed in one pass, so that a leader with much to do still lives up to its lease. */
+  readonly placedMax: number;
+}
+
 /**
  * Places pending tasks, oldest first, each on what the ones before have left. Says nothing about a task whose reason to
- * wait is what its record shows already.
+ * wait is what its record shows already. `more`: the pass ended before its tasks did.
  */
 export function assignPending(
   records: Records,
   candidates: readonly Candidate[],
-  skip: (task: Task) => boolean,
-): Assignment[] {
+  { placedMax, skip }: AssignOptions,
+): { readonly assignments: readonly Assignment[]; readonly more: boolean } {
   const round = new Round(records, candidates);
   const assignments: Assignment[] = [];
   for (const { value: task } of records.pendingTasks()) {
+    if (round.placed >= placedMax) return { assignments, more: true };
     if (task.desired !== DesiredState.DESIRED_STATE_RUNNING || skip(task)) continue;
     const assignment = round.decide(task);
     if (assignment) assignments.push(assignment);
   }
-  return assignments;
+  return { assignments, more: false };
 }
 
 /** One pass over the pending tasks: what it has given away so far, and which kinds of tasks it could not place. */
 class Round {
+  /** Tasks that got a node. */
+  placed = 0;
   readonly #records: Records;
-  #candidates: readonly Candidate[];
+  readonly #candidates: Candidate[];
+  readonly #indexOf: ReadonlyMap<string, number>;
   readonly #pins = new Map<string, string>();
   readonly #failures = new Map<string, PlacementFailure>();
+  readonly #failuresOfSlots = new Map<string, SlotFailures>();
 
   constructor(records: Records, candidates: readonly Candidate[]) {
     this.#records = records;
-    this.#candidates = candidates;
+    this.#candidates = [...candidates];
+    this.#indexOf = new Map(candidates.map(({ node }, index) => [node.id, index]));
   }
 
   decide(task: Task): Assignment | undefined {
@@ -65,7 +79,7 @@ class Round {
       gate.kind === 'held'
         ? ({ kind: 'failed', failure: heldFailure(gate, this.#candidates.length) } as const)
         : place(
-            demandOf(this.#records, task, version, (name) => this.#homeOf(task.namespace, name)),
+            demandOf(task, version, this.#slotFailures(task), (name) => this.#homeOf(task.namespace, name)),
             this.#candidates,
           );
     if (placement.kind === 'failed') {
@@ -77,9 +91,10 @@ class Round {
   }
 
   #give(task: Task, nodeId: string, volumes: readonly string[]): Assignment {
-    this.#candidates = this.#candidates.map((candidate) =>
-      candidate.node.id === nodeId ? { ...candidate, usage: withTask(candidate.usage, task) } : candidate,
-    );
+    const index = this.#indexOf.get(nodeId) ?? -1;
+    const candidate = this.#candidates[index];
+    if (candidate) this.#candidates[index] = { ...candidate, usage: withTask(candidate.usage, task) };
+    this.placed += 1;
     const pins: VolumePin[] = [];
     for (const volume of volumes) {
       if (this.#homeOf(task.namespace, volume) !== undefined) continue;
@@ -87,6 +102,14 @@ class Round {
       pins.push({ namespace: task.namespace, volume, nodeId });
     }
     return { kind: 'assign', taskId: task.id, nodeId, pins };
+  }
+
+  #slotFailures({ serviceId, specVersion }: Task): SlotFailures {
+    const known = this.#failuresOfSlots.get(serviceId);
+    if (known) return known;
+    const failures = slotFailures(this.#records, serviceId, specVersion);
+    this.#failuresOfSlots.set(serviceId, failures);
+    return failures;
   }
 
   #homeOf(namespace: string, volume: string): string | undefined {

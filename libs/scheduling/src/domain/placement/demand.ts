@@ -1,22 +1,22 @@
 import type { ServiceVersion } from '@berth/contracts/scheduler';
 import type { Task } from '@berth/contracts/workload';
-import { TaskState } from '@berth/contracts/workload';
+import { DesiredState, TaskState } from '@berth/contracts/workload';
 import { volumeNamesOf } from '../stack/derive.ts';
 import type { Records } from '../state/records.ts';
 import type { Demand } from './types.ts';
 
-/** What a pending task asks of a node. `pins` knows also the volumes that got their home in this very round. */
+/** What a pending task asks of a node. `homeOf` knows also the volumes that got their home in this very round. */
 export function demandOf(
-  records: Records,
   task: Task,
   version: ServiceVersion,
-  pins: (volume: string) => string | undefined,
+  failures: SlotFailures,
+  homeOf: (volume: string) => string | undefined,
 ): Demand {
   const volumeNodes = new Map<string, string>();
   // A global service's volume is one per node: it lives where the task is.
   if (task.slot > 0) {
     for (const name of volumeNamesOf(task.stack, version.volumes)) {
-      const home = pins(name);
+      const home = homeOf(name);
       if (home !== undefined) volumeNodes.set(name, home);
     }
   }
@@ -26,21 +26,24 @@ export function demandOf(
     hostPorts: task.hostPorts,
     constraints: version.spec?.constraints ?? [],
     volumeNodes,
-    failuresOn: failuresOf(records, task),
+    failuresOn: failures.get(task.slot) ?? new Map(),
     ...(task.nodeId === '' ? {} : { onlyNode: task.nodeId }),
   };
 }
 
-function failuresOf(records: Records, task: Task): ReadonlyMap<string, number> {
-  const failures = new Map<string, number>();
-  for (const { value } of records.tasksOf(task.serviceId)) {
-    if (value.slot !== task.slot || value.specVersion !== task.specVersion || value.id === task.id) continue;
+/** Failed or refused tasks of a service's slots at a spec version, by slot and node. */
+export type SlotFailures = ReadonlyMap<number, ReadonlyMap<string, number>>;
+
+export function slotFailures(records: Records, serviceId: string, specVersion: number): SlotFailures {
+  const slots = new Map<number, Map<string, number>>();
+  for (const { value } of records.tasksOf(serviceId)) {
+    if (value.specVersion !== specVersion || value.desired === DesiredState.DESIRED_STATE_RUNNING) continue;
     const state = records.stateOf(value);
     const failed = (records.status(value.id)?.failedRuns ?? 0) > 0 || state === TaskState.TASK_STATE_REJECTED;
     // One that its node never took counts too: the node may not listen.
-    if (failed || state === TaskState.TASK_STATE_ASSIGNED) {
-      failures.set(value.nodeId, (failures.get(value.nodeId) ?? 0) + 1);
-    }
+    if (!failed && state !== TaskState.TASK_STATE_ASSIGNED) continue;
+    const nodes = slots.get(value.slot) ?? new Map<string, number>();
+    slots.set(value.slot, nodes.set(value.nodeId, (nodes.get(value.nodeId) ?? 0) + 1));
   }
-  return failures;
+  return slots;
 }

@@ -18,13 +18,18 @@ export const owner = 'scheduler';
 /** Key of the leader's election. */
 export const leaderKey = `${owner}/leader`;
 
+/** A key family whose values tell their id. */
+export interface Family<T> extends KeyFamily<T> {
+  idOf(value: T): readonly string[];
+}
+
 function family<T>(
   kind: string,
   codec: Codec<T>,
   id: (value: T) => readonly string[],
   scopes: (value: T) => readonly string[] = () => [],
-): KeyFamily<T> {
-  return keyFamily({ owner, kind, codec, id, scopes });
+): Family<T> {
+  return { ...keyFamily({ owner, kind, codec, id, scopes }), idOf: id };
 }
 
 /** Everything the scheduler stores. A status names no stack: whoever writes one touches the scope of its task itself. */

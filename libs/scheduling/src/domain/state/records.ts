@@ -1,8 +1,8 @@
 import type { ServiceRecord, ServiceVersion, StackRecord, StaticTasks } from '@berth/contracts/scheduler';
 import type { Task, TaskStatus } from '@berth/contracts/workload';
-import { TaskState } from '@berth/contracts/workload';
+import { DesiredState, TaskState } from '@berth/contracts/workload';
 import type { MirrorChange, StoredEntry } from '@berth/kernel';
-import { effectiveState, isEnded } from '@berth/workload';
+import { effectiveState, isEnded, isServing } from '@berth/workload';
 import { families } from './families.ts';
 import { IndexMap } from './index-map.ts';
 import type { Held } from './table.ts';
@@ -57,15 +57,21 @@ export class Records {
   readonly #tasksOnNode = new IndexMap();
   readonly #pending = new Set<string>();
   readonly #usage = new Map<string, NodeUsage>();
+  readonly #serving = new IndexMap();
+  readonly #indexes = [
+    this.#servicesOfStack,
+    this.#versionsOfService,
+    this.#tasksOfService,
+    this.#tasksOnNode,
+    this.#serving,
+  ];
   #touched: Touched = nothingTouched();
 
   /** Replaces everything. */
   reset(entries: readonly StoredEntry[]): Touched {
     for (const table of this.#tables) table.clear();
     this.#stackNames.clear();
-    for (const index of [this.#servicesOfStack, this.#versionsOfService, this.#tasksOfService, this.#tasksOnNode]) {
-      index.clear();
-    }
+    for (const index of this.#indexes) index.clear();
     this.#pending.clear();
     this.#usage.clear();
     this.#touched = nothingTouched();
@@ -136,11 +142,16 @@ export class Records {
     return effectiveState(task, this.status(task.id));
   }
 
+  /** Tasks of a service that should run and do, and are healthy where that is checked. */
+  servingTasks(serviceId: string): number {
+    return this.#serving.of(serviceId).size;
+  }
+
   /** What is promised on a node, static tasks included. */
   usage(nodeId: string): NodeUsage {
     const known = this.#usage.get(nodeId);
     if (known) return known;
-    const statics = this.statics.get(nodeId)?.value.tasks ?? [];
+    const statics = runningStatics(this.statics.get(nodeId)?.value);
     const holding = this.tasksOn(nodeId)
       .map(({ value }) => value)
       .filter((task) => holdsResources(this.stateOf(task)));
@@ -211,7 +222,9 @@ export class Records {
       if (previous.nodeId !== '') this.#tasksOnNode.remove(previous.nodeId, previous.id);
       this.#pending.delete(previous.id);
     }
+    if (previous && !next) this.#serving.remove(previous.serviceId, previous.id);
     if (next) {
+      this.#noteServing(next);
       this.#tasksOfService.add(next.serviceId, next.id);
       if (next.nodeId !== '') this.#tasksOnNode.add(next.nodeId, next.id);
       if (next.state === TaskState.TASK_STATE_PENDING) this.#pending.add(next.id);
@@ -223,9 +236,18 @@ export class Records {
     this.#touch('tasks', taskId);
     const task = this.tasks.get(taskId)?.value;
     if (!task) return;
+    this.#noteServing(task);
     this.#usage.delete(task.nodeId);
     this.#touch('services', task.serviceId);
     this.#touch('stacks', task.stackId);
+  }
+
+  #noteServing(task: Task): void {
+    const status = this.status(task.id);
+    const wanted = task.desired === DesiredState.DESIRED_STATE_RUNNING;
+    if (wanted && isServing({ state: effectiveState(task, status), status }))
+      this.#serving.add(task.serviceId, task.id);
+    else this.#serving.remove(task.serviceId, task.id);
   }
 
   #staticChanged(statics: StaticTasks | undefined): void {
@@ -238,6 +260,13 @@ export class Records {
 /** A task that was given to a node holds what it asked for until it has ended. */
 export function holdsResources(state: TaskState): boolean {
   return state !== TaskState.TASK_STATE_PENDING && !isEnded(state);
+}
+
+/** Static tasks that hold resources: not a one-shot one that has ended. */
+function runningStatics(statics: StaticTasks | undefined): Task[] {
+  if (!statics) return [];
+  const ended = new Set(statics.statuses.filter(({ state }) => isEnded(state)).map(({ taskId }) => taskId));
+  return statics.tasks.filter(({ id }) => !ended.has(id));
 }
 
 function held<T>(table: Table<T>, ids: Iterable<string>): Held<T>[] {

@@ -1,4 +1,5 @@
-import type { KeyFamily, StoredEntry } from '@berth/kernel';
+import type { StoredEntry } from '@berth/kernel';
+import type { Family } from './families.ts';
 
 /** A record as it stands in the mirror. */
 export interface Held<T> {
@@ -11,11 +12,13 @@ export interface Held<T> {
 
 /** All records of one family, decoded once; tells its owner of each change so that indexes follow. */
 export class Table<T> {
-  readonly #family: KeyFamily<T>;
+  readonly #family: Family<T>;
   readonly #changed: (previous: T | undefined, next: T | undefined) => void;
+  /** By id, its tokens joined: looked up far too often to make a key each time. */
   readonly #held = new Map<string, Held<T>>();
+  readonly #idOfKey = new Map<string, string>();
 
-  constructor(family: KeyFamily<T>, changed: (previous: T | undefined, next: T | undefined) => void) {
+  constructor(family: Family<T>, changed: (previous: T | undefined, next: T | undefined) => void) {
     this.#family = family;
     this.#changed = changed;
   }
@@ -30,28 +33,37 @@ export class Table<T> {
 
   /** The record with this id, given as its tokens. */
   get(...tokens: readonly string[]): Held<T> | undefined {
-    return this.#held.get(this.#family.key(...tokens));
+    return this.#held.get(idOf(tokens));
   }
 
   values(): IterableIterator<Held<T>> {
     return this.#held.values();
   }
 
-  put(entry: StoredEntry): void {
-    const previous = this.#held.get(entry.key);
-    const value = this.#family.decode(entry);
-    this.#held.set(entry.key, { value, modRevision: entry.modRevision, createRevision: entry.createRevision });
+  put({ createRevision, key, modRevision, value: bytes }: StoredEntry): void {
+    const value = this.#family.decode({ key, value: bytes, modRevision, createRevision });
+    const id = idOf(this.#family.idOf(value));
+    const previous = this.#held.get(id);
+    this.#held.set(id, { value, modRevision, createRevision });
+    this.#idOfKey.set(key, id);
     this.#changed(previous?.value, value);
   }
 
   delete(key: string): void {
-    const previous = this.#held.get(key);
-    if (previous === undefined) return;
-    this.#held.delete(key);
+    const id = this.#idOfKey.get(key);
+    const previous = id === undefined ? undefined : this.#held.get(id);
+    if (id === undefined || previous === undefined) return;
+    this.#idOfKey.delete(key);
+    this.#held.delete(id);
     this.#changed(previous.value, undefined);
   }
 
   clear(): void {
     this.#held.clear();
+    this.#idOfKey.clear();
   }
+}
+
+function idOf(tokens: readonly string[]): string {
+  return tokens.length === 1 ? (tokens[0] ?? '') : tokens.join('\n');
 }

@@ -4,7 +4,7 @@ import type { PlacementFailure, Task } from '@berth/contracts/workload';
 import { DesiredState, Health, TaskState } from '@berth/contracts/workload';
 import { stateName } from '@berth/workload';
 import { endOf, gateOf, heldFailure } from '../orchestration/depends-on.ts';
-import { demandOf } from '../placement/demand.ts';
+import { demandOf, slotFailures } from '../placement/demand.ts';
 import { explainPlacement } from '../placement/place.ts';
 import type { Candidate } from '../placement/types.ts';
 import type { Records } from '../state/records.ts';
@@ -22,8 +22,9 @@ export function pendingNow(
   if (!service || !version) return task.pending;
   const gate = gateOf(records, service);
   if (gate.kind === 'held') return heldFailure(gate, candidates.length);
-  const pins = (volume: string): string | undefined => records.volumes.get(task.namespace, volume)?.value.nodeId;
-  return explainPlacement(demandOf(records, task, version, pins), candidates);
+  const failures = slotFailures(records, task.serviceId, task.specVersion);
+  const homeOf = (volume: string): string | undefined => records.volumes.get(task.namespace, volume)?.value.nodeId;
+  return explainPlacement(demandOf(task, version, failures, homeOf), candidates);
 }
 
 /** Why a task is as it is, most important first. */

@@ -1,9 +1,7 @@
 import type { View } from '@berth/changes';
 import type { Change, Service, ServiceRecord } from '@berth/contracts/scheduler';
-import { DesiredState } from '@berth/contracts/workload';
 import type { MirrorChange, StoredEntry } from '@berth/kernel';
 import { nodeScope, stackScope, staticStackId } from '@berth/workload';
-import { isServing } from '../orchestration/slot.ts';
 import { same } from '../stack/canonical.ts';
 import type { Touched } from '../state/records.ts';
 import { Records } from '../state/records.ts';
@@ -118,12 +116,6 @@ export function shownService(records: Records, record: ServiceRecord): Service |
   const { service } = record;
   if (!service) return undefined;
   const removing = record.removing || records.stack(service.stackId)?.value.stack?.removing === true;
-  const running = records
-    .tasksOf(service.id)
-    .filter(
-      ({ value }) =>
-        value.desired === DesiredState.DESIRED_STATE_RUNNING &&
-        isServing({ state: records.stateOf(value), status: records.status(value.id) }),
-    ).length;
+  const running = records.servingTasks(service.id);
   return { ...service, running, wanted: removing ? 0 : service.wanted };
 }

@@ -2,8 +2,7 @@ import type { Service, Stack } from '@berth/contracts/scheduler';
 import { UpdateState } from '@berth/contracts/scheduler';
 import type { Task, TaskStatus } from '@berth/contracts/workload';
 import { DesiredState, TaskState } from '@berth/contracts/workload';
-import { defaultNamespace, staticStackId } from '@berth/workload';
-import { isServing } from '../orchestration/slot.ts';
+import { defaultNamespace, isServing, staticStackId } from '@berth/workload';
 import type { Records } from '../state/records.ts';
 
 /** The control plane's own tasks, as one read-only stack. */

@@ -121,6 +121,7 @@ class Reign {
       nowMs,
     });
     for (const [serviceId, atMs] of round.wakes) this.#dirty.wakeAt(serviceId, atMs);
+    if (round.more) this.#dirty.placement();
     const supplies = { newId: () => newId(rng), wallMs: Math.floor(clock.wall()) };
     const groups = [...round.stackActions, ...round.actions, ...round.assignments].map((action) =>
       writesOf(records, action, supplies),
