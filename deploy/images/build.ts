@@ -1,9 +1,10 @@
 import type { BaseSource } from './bases.ts';
 import { baseKey, baseSource, DebianBases } from './bases.ts';
 import type { ImageRecipe } from './catalogue.ts';
-import { findImage } from './catalogue.ts';
+import { catalogue, findImage } from './catalogue.ts';
 import { imageKey, inStagingFolder, stage } from './context.ts';
 import type { Progress } from './debian-layers.ts';
+import { packageLayers, rootLayer } from './debian-layers.ts';
 import { ImageEngine, ownLabel } from './engine.ts';
 
 export interface BuildOptions {
@@ -42,6 +43,14 @@ export async function buildImages(options: BuildOptions): Promise<BuiltImage[]> 
     for (const image of images) await nameImage(engine, references, image);
     return images.map((image) => ({ reference: image.reference, built: missing.includes(image) }));
   });
+}
+
+/** Downloads what images of Debian packages need, so that {@link buildImages} does without a network. */
+export async function prefetchLayers(onProgress: Progress = () => undefined): Promise<void> {
+  if ((await baseSource(undefined)) !== 'debian') return;
+  await rootLayer(onProgress);
+  const lists = catalogue.map(({ packages }) => packages).filter((packages) => packages.length > 0);
+  await packageLayers(lists, onProgress);
 }
 
 /** The references that {@link buildImages} would return, without an engine: they change when any input does. */

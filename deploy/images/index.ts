@@ -1,3 +1,3 @@
-export { buildImages, imageReferences, removeImages } from './build.ts';
+export { buildImages, imageReferences, prefetchLayers, removeImages } from './build.ts';
 export { guestbookImages, productImages } from './catalogue.ts';
 export { imageTemplate } from './template.ts';

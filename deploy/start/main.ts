@@ -35,7 +35,7 @@ async function start(): Promise<void> {
   const reference = (name: string): string =>
     built.find((image) => image.reference.startsWith(`${name}:`))?.reference ?? '';
   const agent = {
-    dockerHost: engine.dockerHost,
+    dockerHost: engine.dockerHost ?? (await currentDockerHost()),
     name: place.agentContainer,
     stateDir: place.stateDir,
     image: reference('berth/host-agent'),
@@ -67,6 +67,15 @@ async function start(): Promise<void> {
   );
   await progress.step(`${place.url} answers`, waitForAnswer);
   await showSummary();
+}
+
+/** Where the docker client finds its engine: the agent is given that socket. */
+async function currentDockerHost(): Promise<string> {
+  const host = (await run(['docker', 'context', 'inspect', '--format', '{{.Endpoints.docker.Host}}'])).trim();
+  if (host.startsWith('unix://')) return host;
+  throw new NoEngineError(
+    `the docker client speaks to ${host}, and Berth's agent must run beside its engine:\n  - run npm start on that machine, or unset DOCKER_HOST`,
+  );
 }
 
 async function waitForAnswer(): Promise<void> {

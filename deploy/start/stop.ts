@@ -10,16 +10,20 @@ import { place } from './place.ts';
 import { Progress } from './progress.ts';
 
 const progress = new Progress();
-const dockerHost = readRecord(defaultPlace)?.dockerHost;
-const docker = dockerCommand(dockerHost);
+const engine = readRecord(defaultPlace);
+const docker = dockerCommand(engine?.dockerHost);
 const clusterId = readClusterId();
 
-await progress.step('containers, networks, volumes', removeFromEngine);
+if (engine) {
+  // With the engine goes all that it runs and holds.
+  await progress.step('the Docker Engine that npm start started', () => stopEngine({ onProgress: progress.note }));
+} else if (await engineAnswers()) {
+  await progress.step('containers, networks, volumes', removeFromEngine);
+  await progress.step('images', () => removeImages());
+} else {
+  progress.note('no Docker Engine answers: what it may hold of Berth stays');
+}
 await progress.step('rules', removeRules);
-await progress.step('images', () =>
-  engineAnswers().then((answers) => (answers ? removeImages(dockerHost) : undefined)),
-);
-await progress.step('Docker Engine, if npm start started it', () => stopEngine({ onProgress: progress.note }));
 await progress.step('state and context', async () => {
   rmSync(place.stateDir, { recursive: true, force: true });
   const contexts = JSON.parse(await berth(['context', 'ls', '--output', 'json'])) as { name: string }[];
@@ -29,7 +33,6 @@ process.stdout.write(`Berth is gone after ${progress.total}\n`);
 
 /** Every label of ours carries the cluster's id: other clusters on this engine are not touched. */
 async function removeFromEngine(): Promise<void> {
-  if (!(await engineAnswers())) return;
   // The agent first, or it would start again what is removed.
   await tryRun([...docker, 'rm', '--force', place.agentContainer]);
   if (clusterId === undefined) return;

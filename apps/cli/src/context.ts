@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CliError, exitCode } from './exit-code.ts';
@@ -78,6 +78,9 @@ export class Contexts {
     this.read(name);
     rmSync(this.#folderOf(name), { recursive: true });
     if (this.current() === name) rmSync(join(this.#folder, 'current'));
+    // The last one leaves nothing behind.
+    if (this.list().length === 0) rmdirSync(join(this.#folder, 'contexts'));
+    if (readdirSync(this.#folder).length === 0) rmdirSync(this.#folder);
   }
 
   #folderOf(name: string): string {
