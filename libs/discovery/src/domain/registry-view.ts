@@ -38,6 +38,8 @@ export interface RegistryState {
   readonly tokens: Records<JoinToken>;
   endpointsOfTask(taskId: string): Stored<EndpointRecord>[];
   endpointsOfNode(nodeId: string): Stored<EndpointRecord>[];
+  /** Endpoints announced in a network, served or not. */
+  endpointCount(networkId: string): number;
 }
 
 /**
@@ -65,6 +67,7 @@ export class RegistryView implements View<Change>, RegistryState {
   ];
   readonly #endpointsOfTask = new Index();
   readonly #endpointsOfNode = new Index();
+  readonly #endpointsOfNetwork = new Index();
 
   endpointsOfTask(taskId: string): Stored<EndpointRecord>[] {
     return this.#at(this.#endpointsOfTask.keys(taskId));
@@ -72,6 +75,10 @@ export class RegistryView implements View<Change>, RegistryState {
 
   endpointsOfNode(nodeId: string): Stored<EndpointRecord>[] {
     return this.#at(this.#endpointsOfNode.keys(nodeId));
+  }
+
+  endpointCount(networkId: string): number {
+    return this.#endpointsOfNetwork.count(networkId);
   }
 
   /** A node as everybody sees it. */
@@ -95,6 +102,7 @@ export class RegistryView implements View<Change>, RegistryState {
     for (const table of this.#all) table.clear();
     this.#endpointsOfTask.clear();
     this.#endpointsOfNode.clear();
+    this.#endpointsOfNetwork.clear();
     for (const entry of entries) {
       for (const table of this.#all) if (table.family.owns(entry.key)) table.put(entry);
     }
@@ -157,6 +165,7 @@ export class RegistryView implements View<Change>, RegistryState {
     const key = endpoints.keyOf(record);
     this.#endpointsOfTask.set(record.endpoint.taskId, key, present);
     this.#endpointsOfNode.set(record.endpoint.nodeId, key, present);
+    this.#endpointsOfNetwork.set(record.endpoint.networkId, key, present);
   }
 
   #at(keys: Iterable<string>): Stored<EndpointRecord>[] {
@@ -170,6 +179,10 @@ class Index {
 
   keys(name: string): Iterable<string> {
     return this.#keys.get(name) ?? [];
+  }
+
+  count(name: string): number {
+    return this.#keys.get(name)?.size ?? 0;
   }
 
   set(name: string, key: string, present: boolean): void {

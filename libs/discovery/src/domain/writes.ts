@@ -1,7 +1,7 @@
 import { WriteSet } from '@berth/changes';
 import type { Member, MemberRecord, NodeRecord, NodeStatusRecord, Presence } from '@berth/contracts/registry';
 import type { TxnGroup } from '@berth/kernel';
-import { txnOpsMax } from '@berth/kernel';
+import { headKey, txnOpsMax } from '@berth/kernel';
 import type { EndpointWrite } from './endpoints.ts';
 import { publicEndpoint } from './public.ts';
 import type { Stored } from './record-table.ts';
@@ -20,11 +20,20 @@ import {
 /** Head and fence leave room for this many endpoints in one txn. */
 const endpointsPerGroupMax = txnOpsMax - 4;
 
+/** What is known of a network's scope where endpoints are written. */
+export interface NetworkScopes {
+  /** Endpoints announced in the network. */
+  endpointCount(networkId: string): number;
+  /** Revision of the scope's head; undefined if it has none. */
+  headOf(networkId: string): number | undefined;
+}
+
 /**
  * Endpoints to write, one group per network where it fits into a txn: readers then see a full batch of a network at one
- * revision. Each write holds only if the record is as it was read.
+ * revision. Each write holds only if the record is as it was read. A network's head goes with its last endpoint, so that a
+ * stack that is gone leaves no key behind; that holds only if nothing else happened in the scope.
  */
-export function endpointGroups(writes: readonly EndpointWrite[]): TxnGroup[] {
+export function endpointGroups(writes: readonly EndpointWrite[], scopes: NetworkScopes): TxnGroup[] {
   const byNetwork = new Map<string, EndpointWrite[]>();
   for (const write of writes) {
     const networkId = (write.next ?? write.before?.value)?.endpoint?.networkId ?? '';
@@ -34,13 +43,26 @@ export function endpointGroups(writes: readonly EndpointWrite[]): TxnGroup[] {
   }
   const groups: TxnGroup[] = [];
   for (const [networkId, ofNetwork] of byNetwork) {
+    const added = ofNetwork.filter(({ before, next }) => next && !before).length;
+    const removed = ofNetwork.filter(({ before, next }) => before && !next).length;
+    const emptied = removed > 0 && scopes.endpointCount(networkId) + added === removed;
     for (let start = 0; start < ofNetwork.length; start += endpointsPerGroupMax) {
+      const chunk = ofNetwork.slice(start, start + endpointsPerGroupMax);
       const set = new WriteSet(registryOwner);
-      for (const write of ofNetwork.slice(start, start + endpointsPerGroupMax)) writeEndpoint(set, networkId, write);
+      for (const write of chunk) writeEndpoint(set, networkId, write);
+      if (emptied && start + endpointsPerGroupMax >= ofNetwork.length) {
+        dropHead(set, networkId, scopes.headOf(networkId));
+      }
       groups.push(set.group());
     }
   }
   return groups;
+}
+
+function dropHead(set: WriteSet, networkId: string, modRevision: number | undefined): void {
+  if (modRevision === undefined) return;
+  const scope = scopeOfNetwork(networkId);
+  set.dropScope(scope).compare({ kind: 'unchanged', key: headKey(registryOwner, scope), modRevision });
 }
 
 function writeEndpoint(set: WriteSet, networkId: string, { before, next }: EndpointWrite): void {

@@ -12,6 +12,7 @@ import type { Stored } from '../domain/record-table.ts';
 import { endpoints, leaderKey, statuses } from '../domain/records.ts';
 import type { RegistryView } from '../domain/registry-view.ts';
 import type { PresenceTiming } from '../domain/timing.ts';
+import type { NetworkScopes } from '../domain/writes.ts';
 import { endpointGroups, removeMember, writeStatus } from '../domain/writes.ts';
 import type { Prober } from './ports.ts';
 
@@ -31,6 +32,7 @@ export interface LeaderOptions {
   readonly feed: ChangeFeed<Change>;
   readonly scheduler: RemoteMirror<SchedulerChange>;
   readonly world: ServingWorld;
+  readonly scopes: NetworkScopes;
   readonly prober: Prober;
   readonly timing: () => PresenceTiming;
 }
@@ -126,11 +128,11 @@ export class RegistryLeader {
   }
 
   async #round(fence: Compare): Promise<void> {
-    const { feed, clock, store } = this.#options;
+    const { feed, clock, store, scopes } = this.#options;
     const epoch = feed.revision?.epoch;
     if (epoch === undefined) return;
     const presence = this.#decidePresence();
-    const groups = [...presence, ...endpointGroups(this.#decideEndpoints()), ...this.#decideMembers()];
+    const groups = [...presence, ...endpointGroups(this.#decideEndpoints(), scopes), ...this.#decideMembers()];
     // Where one group lost a race, the next round gives each its own txn.
     const txns = this.#oneByOne ? groups.flatMap((group) => packTxns([group], fence)) : packTxns(groups, fence);
     this.#oneByOne = false;

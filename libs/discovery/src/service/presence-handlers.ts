@@ -88,7 +88,7 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     { caller, signal }: Call,
   ): Promise<AnnounceEndpointsResponse> {
     const { registry, store, clock } = this.#options;
-    const { view, feed, world } = registry;
+    const { view, feed, world, scopes } = registry;
     const nodeId = nodeOf(caller);
     let revision = await feed.waitFor(undefined, signal);
     for (let attempt = 0; attempt < attemptsMax && !signal.aborted; attempt++) {
@@ -100,7 +100,7 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
         world,
       });
       let lost = false;
-      for (const txn of packTxns(endpointGroups(writes))) {
+      for (const txn of packTxns(endpointGroups(writes, scopes))) {
         const result = await store.txn(txn);
         if (result.committed) revision = { epoch: revision.epoch, revision: result.revision };
         else lost = true;

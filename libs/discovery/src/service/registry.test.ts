@@ -382,6 +382,10 @@ describe('endpoints', () => {
     expect(first.revision?.revision).toBe(store.revision);
     await run(presence.announceEndpoints(announcement(ids), nodeCaller(nodeId)));
     expect(store.revision).toBe(first.revision?.revision);
+    // What is gone leaves nothing behind, not even the head of its network.
+    await run(presence.announceEndpoints(announcement([]), nodeCaller(nodeId)));
+    expect((await store.list('registry/endpoint/')).entries).toEqual([]);
+    expect((await store.list('registry/head/network')).entries).toEqual([]);
   });
 });
 

@@ -7,10 +7,11 @@ import type { Clock, Logger, Rng, Store } from '@berth/kernel';
 import { isBerthError, packTxns } from '@berth/kernel';
 import type { ServingWorld } from '../domain/endpoints.ts';
 import { replacedBy } from '../domain/members.ts';
-import { registryOwner, replicas } from '../domain/records.ts';
+import { registryOwner, replicas, scopeOfNetwork } from '../domain/records.ts';
 import { RegistryView } from '../domain/registry-view.ts';
 import type { PresenceTiming } from '../domain/timing.ts';
 import { presenceTiming } from '../domain/timing.ts';
+import type { NetworkScopes } from '../domain/writes.ts';
 import { removeMember, writeMember } from '../domain/writes.ts';
 import { RegistryLeader } from './leader.ts';
 import { MemberBoard } from './member-board.ts';
@@ -44,6 +45,8 @@ export class Registry {
   readonly leader: RegistryLeader;
   /** What serving an endpoint depends on, as this replica sees it. */
   readonly world: ServingWorld;
+  /** What writes of endpoints ask of their networks. */
+  readonly scopes: NetworkScopes;
   readonly replica: string;
   readonly #options: RegistryOptions;
   readonly #keys: ReplicaKeys;
@@ -73,8 +76,24 @@ export class Registry {
       },
       nodeStatus: (id) => view.statuses.get(id)?.value.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED,
     };
-    const { feed, world } = this;
-    this.leader = new RegistryLeader({ replica, store, clock, log, view, feed, scheduler, world, prober, timing });
+    this.scopes = {
+      endpointCount: (networkId) => view.endpointCount(networkId),
+      headOf: (networkId) => this.feed.head(scopeOfNetwork(networkId)),
+    };
+    const { feed, world, scopes } = this;
+    this.leader = new RegistryLeader({
+      replica,
+      store,
+      clock,
+      log,
+      view,
+      feed,
+      scheduler,
+      world,
+      scopes,
+      prober,
+      timing,
+    });
   }
 
   /** How often nodes say that they live. */
