@@ -45,12 +45,15 @@ describe('a logger', () => {
     const secrets = {
       token: 's3cr3t',
       joinToken: 's3cr3t',
-      key: 's3cr3t',
+      privateKey: 's3cr3t',
+      tls: { key: 's3cr3t' },
       environment: { A: 's3cr3t' },
       password: 's3cr3t',
     };
     logger.error({ ...secrets, request: secrets }, 'failed');
+    logger.info({ key: 'registry/node/n1' }, 'written');
     expect(JSON.stringify(lines)).not.toContain('s3cr3t');
+    expect(lines.at(-1)?.['key']).toBe('registry/node/n1');
   });
 
   it('writes an error with its stack and cause', () => {

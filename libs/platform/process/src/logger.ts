@@ -5,7 +5,8 @@ import { pino, stdSerializers } from 'pino';
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** Fields that are never written, at the top and one level down, however they got there. */
+/** Fields that are never written, at the top and one level down, however they got there. A plain `key` is a store's key,
+ *  which says what happened; private keys have names of their own. */
 const secretFields = [
   'secret',
   'token',
@@ -13,11 +14,10 @@ const secretFields = [
   'token_secret',
   'joinToken',
   'password',
-  'key',
+  'tls.key',
   'keyPem',
   'privateKey',
   'environment',
-  'env',
   'authorization',
 ];
 
