@@ -1,6 +1,8 @@
 export type * from './change.ts';
 export * from './change-feed.ts';
 export * from './cloud-event.ts';
+export type { FieldDoc } from './event-docs.ts';
+export { eventDocs } from './event-docs.ts';
 export type { EventPlanOptions, Position } from './event-plan.ts';
 export { EventPlan, isAfter } from './event-plan.ts';
 export * from './only-kinds.ts';
