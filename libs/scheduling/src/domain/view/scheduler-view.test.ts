@@ -59,9 +59,9 @@ it('changes, applied in order, give what a fresh mirror reads; each at a revisio
       expect([...follower.keys()].sort()).toEqual([...read.keys()].sort());
       for (const [key, change] of follower) expect(same(change, read.get(key)), key).toBe(true);
     }),
-    { numRuns: 40 },
+    { numRuns: 30 },
   );
-});
+}, 60_000);
 
 /** A stack that is being removed, or that is not there, refuses: no concern of this test. */
 function ignore(act: () => void): void {

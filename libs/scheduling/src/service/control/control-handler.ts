@@ -64,7 +64,7 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
   async applyStack(request: ApplyStackRequest): Promise<ApplyStackResponse> {
     const spec = specOf(request.spec);
     const { rng } = this.#options;
-    await this.#committer.catchUp(families.stack.key(spec.namespace, spec.name));
+    await this.#catchUp(spec.namespace, spec.name);
     await this.#checkNetworks(spec);
     const id = newId(rng);
     const { answer, revision } = await this.#committer.commit(() =>
@@ -82,7 +82,7 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
 
   async planStack(request: PlanStackRequest): Promise<PlanStackResponse> {
     const spec = specOf(request.spec);
-    await this.#committer.catchUp(families.stack.key(spec.namespace, spec.name));
+    await this.#catchUp(spec.namespace, spec.name);
     const { records } = this.#mirrors;
     const stack = records.stacks.get(spec.namespace, spec.name)?.value.stack;
     const now = stack && !stack.removing ? stack : undefined;
@@ -101,7 +101,7 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
         reason: 'STATIC_STACK',
       });
     }
-    await this.#committer.catchUp(families.stack.key(where, name));
+    await this.#catchUp(where, name);
     const { answer, revision } = await this.#committer.commit(() =>
       proposal(acceptRemoval(this.#mirrors.records, where, name, volumes)),
     );
@@ -165,6 +165,12 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
 
   exec(requests: AsyncIterable<ExecRequest>, call: Call): AsyncGenerator<ExecResponse> {
     return this.#runtime.exec(requests, call);
+  }
+
+  #catchUp(namespace: string, name: string): Promise<void> {
+    const { records } = this.#mirrors;
+    const key = families.stack.key(namespace, name);
+    return this.#committer.catchUp(key, () => records.stacks.get(namespace, name) !== undefined);
   }
 
   /** Asks the network-manager for its part, before anything is written. The same networks again are no question. */

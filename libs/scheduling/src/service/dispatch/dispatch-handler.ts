@@ -62,7 +62,7 @@ export class DispatchHandler implements DispatchServiceImplementation<CallerCont
     // A task that another replica's leader has just made may not have come here yet.
     const { records } = this.#mirrors;
     const strange = statuses.find(({ taskId }) => !records.tasks.get(taskId));
-    if (strange) await this.#committer.catchUp(families.task.key(strange.taskId));
+    if (strange) await this.#committer.catchUp(families.task.key(strange.taskId), () => false);
     const { answer } = await this.#committer.commit(() => {
       const { groups, unknown } = acceptStatuses(records, nodeId, statuses);
       return { groups, answer: unknown };
@@ -74,7 +74,7 @@ export class DispatchHandler implements DispatchServiceImplementation<CallerCont
     const nodeId = nodeOf(call);
     this.#needManager(nodeId);
     const { records } = this.#mirrors;
-    await this.#committer.catchUp(families.static.key(nodeId));
+    await this.#committer.catchUp(families.static.key(nodeId), () => records.statics.get(nodeId) !== undefined);
     const tasks = request.tasks.map((task) => staticTask(nodeId, task)).sort((a, b) => (a.id < b.id ? -1 : 1));
     for (const { id } of tasks) {
       if (id === '' || records.tasks.get(id)) {

@@ -1,5 +1,6 @@
 import type { Leadership, TxnGroup } from '@berth/kernel';
 import { isBerthError, newId, packTxns } from '@berth/kernel';
+import { backoff } from '@berth/workload';
 import { Observations } from '../../domain/orchestration/observations.ts';
 import { decideRound } from '../../domain/round.ts';
 import { leaderKey } from '../../domain/state/families.ts';
@@ -10,6 +11,9 @@ import { Dirty } from './dirty.ts';
 
 /** Pause before standing again after a reign that ended with an error. */
 const retryMs = 500;
+/** Wait after a conflict, doubled for each in a row. */
+const conflictDelayMs = 10;
+const conflictDelayMaxMs = 1_000;
 
 /**
  * The leader's loop: observe the mirrors, decide a round, act in fenced txns, wait until the mirror shows what was written,
@@ -74,6 +78,7 @@ class Reign {
   readonly #leadership: Leadership;
   readonly #observations = new Observations();
   readonly #dirty = new Dirty();
+  #conflicts = 0;
   #wake: (() => void) | undefined;
 
   constructor(options: SchedulerOptions, settings: SchedulerSettings, mirrors: Mirrors, leadership: Leadership) {
@@ -91,8 +96,9 @@ class Reign {
       this.#mirrors.onNetworks((stacks) => this.#networksStep(stacks)),
     ];
     try {
-      // What the leader before wrote must be seen first.
-      await this.#reach((await this.#options.store.get(leaderKey)).revision, signal);
+      // What the leader before wrote must be seen first: all of it is older than this election.
+      const { entry } = await this.#options.store.get(leaderKey);
+      await this.#reach(entry?.createRevision ?? 0, signal);
       this.#everything();
       while (!signal.aborted) {
         await this.#nextWork(signal);
@@ -132,19 +138,25 @@ class Reign {
 
   /** Writes a plan; what meets another state is dropped whole and decided again on what stands then. */
   async #act(groups: readonly TxnGroup[], signal: AbortSignal): Promise<void> {
-    const { observer, store } = this.#options;
-    let revision = 0;
+    const { clock, observer, store } = this.#options;
+    let written = 0;
+    let conflict = false;
     for (const txn of packTxns(groups, this.#leadership.fence)) {
       if (signal.aborted) return;
-      const result = await store.txn(txn);
-      revision = result.revision;
-      if (!result.committed) {
-        observer?.conflict();
-        this.#everything();
-        break;
-      }
+      const { committed, revision } = await store.txn(txn);
+      conflict = !committed;
+      if (conflict) break;
+      written = revision;
     }
-    await this.#reach(revision, signal);
+    if (conflict) {
+      observer?.conflict();
+      this.#conflicts += 1;
+      this.#everything();
+      // The mirror is about to show what was in the way; or the reign is over.
+      await clock.sleep(backoff(conflictDelayMs, this.#conflicts, conflictDelayMaxMs), signal);
+    } else this.#conflicts = 0;
+    // Deciding before the mirror shows what was written would do it twice.
+    await this.#reach(written, signal);
   }
 
   /** Waits until the own mirror shows a revision of the store. */
