@@ -42,9 +42,11 @@ async function version(_options: object, command: Command): Promise<void> {
     return;
   }
   await withSession(command, async ({ members }, terminal) => {
-    const versions = members.map(({ identity, version: of }) => ({ identity, version: of }));
+    const versions = members.map(({ identity, address, version: of }) => ({ identity, address, version: of }));
     terminal.result({ client: softwareVersion, members: versions }, (value) =>
-      [`berth ${value.client}`, ...value.members.map((member) => `  ${member.identity} ${member.version}`)].join('\n'),
+      [`berth ${value.client}`, ...value.members.map((member) => `  ${member.identity} ${member.version || '-'}`)].join(
+        '\n',
+      ),
     );
   });
 }
