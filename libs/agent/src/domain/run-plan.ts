@@ -1,8 +1,8 @@
 import type { Assignment } from '@berth/contracts/scheduler';
-import type { ContainerSpec, ExposedPort, PortSpec, Resources, VolumeSpec } from '@berth/contracts/workload';
+import type { ContainerSpec, ExposedPort, PortSpec, Resources, Task, VolumeSpec } from '@berth/contracts/workload';
 import { NetworkMode } from '@berth/contracts/workload';
 import { assert } from '@berth/kernel';
-import { containerName, taskName, volumeName } from '@berth/workload';
+import { containerName, volumeName } from '@berth/workload';
 import { label } from './labels.ts';
 import type { PreparedNetworks, TaskNetworkRequest } from './task-network.ts';
 
@@ -71,6 +71,17 @@ export function networkRequest(assignment: Assignment): TaskNetworkRequest {
   };
 }
 
+/**
+ * The host name that a container has in its own eyes. Not the task's name: of a dotted host name the engine writes the first
+ * label to the container's /etc/hosts, where `web` would then be this task alone; and it answers the host name itself, past
+ * any health check, so no service may have the same: hence the id.
+ */
+export function hostnameOf(task: Pick<Task, 'id' | 'service' | 'slot'>, node: Pick<NodeIdentity, 'hostname'>): string {
+  const label = (text: string, max: number): string => text.replace(/[^A-Za-z0-9-]+/gu, '-').slice(0, max);
+  const where = task.slot > 0 ? String(task.slot) : label(node.hostname.split('.')[0] ?? '', 20);
+  return `${label(task.service, 30)}-${where}-${task.id.slice(0, 6)}`.toLowerCase();
+}
+
 export function planRun(
   assignment: Assignment,
   run: number,
@@ -84,7 +95,7 @@ export function planRun(
     taskId: task.id,
     run,
     name: containerName(task.id, run),
-    hostname: container.hostname !== '' || !ownNamespace ? container.hostname : taskName(task, node.hostname),
+    hostname: container.hostname !== '' || !ownNamespace ? container.hostname : hostnameOf(task, node),
     labels: {
       ...container.labels,
       [label.cluster]: node.clusterId,
