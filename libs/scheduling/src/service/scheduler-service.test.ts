@@ -373,6 +373,22 @@ describe('leaders', () => {
     }
   }, 60_000);
 
+  it('two replicas that accept at once: both stand, one after the other, unless one said what it expects', async () => {
+    const { cluster } = setUp();
+    cluster.start('s1');
+    cluster.start('s2');
+    await cluster.clock.advance(200);
+    const apply = (address: string, image: string, expectedVersion?: number) =>
+      cluster.finish(cluster.control(address).applyStack({ spec: guestbook(1, image), expectedVersion }));
+    const both = await Promise.all([apply('s1', 'web:1'), apply('s2', 'web:2')]);
+    expect(both.map(({ stack }) => stack?.version).sort()).toEqual([1, 2]);
+    expect(new Set(both.map(({ stack }) => stack?.id)).size).toBe(1);
+    const outcomes = await Promise.allSettled([apply('s1', 'web:3', 2), apply('s2', 'web:4', 2)]);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const refused = outcomes.find((outcome) => outcome.status === 'rejected');
+    expect(refused?.reason).toMatchObject({ code: 'Conflict', reason: 'VERSION_MISMATCH' });
+  });
+
   it('a store that is away for a while costs time only', async () => {
     const { cluster, begin } = setUp();
     cluster.start('scheduler');
