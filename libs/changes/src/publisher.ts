@@ -1,6 +1,7 @@
-import type { Clock, EventBus, EventLog, EventLogOptions, Leadership, Logger, MirrorStep, Store } from '@berth/kernel';
+import type { Clock, EventBus, EventLogOptions, Leadership, Logger, MirrorStep, Store } from '@berth/kernel';
 import { BerthError, isBerthError } from '@berth/kernel';
 import { streamOf } from '@berth/workload';
+import { AppendWindow } from './append-window.ts';
 import type { ChangeLike } from './change.ts';
 import type { ChangeEvent } from './cloud-event.ts';
 import { decodeChangeEvent, encodeBeacon, encodeChangeEvent, encodeHead, messageIdOf } from './cloud-event.ts';
@@ -32,14 +33,6 @@ export interface PublisherOptions<C extends ChangeLike> {
   readonly leaseTtlMs?: number;
   /** Default 512 KiB. */
   readonly partBytesMax?: number;
-}
-
-/** A run of publishing over one connection. */
-interface Session {
-  readonly log: EventLog;
-  readonly signal: AbortSignal;
-  sequence: number;
-  position: ChangeEvent | undefined;
 }
 
 /**
@@ -99,7 +92,10 @@ export class Publisher<C extends ChangeLike> {
   /** Publishes until deposed. */
   async #reign(leadership: Leadership, heads: HeadRepeater, reign: AbortSignal): Promise<void> {
     const { bus, clock, log } = this.#options;
+    let failures = 0;
     while (!reign.aborted) {
+      if (this.#publishedUpTo) failures = 0;
+      this.#publishedUpTo = undefined;
       // What was sent over a connection that broke may or may not be recorded: each connection begins with the log's end.
       const broken = new AbortController();
       const endListening = bus.onConnection(() => broken.abort());
@@ -115,47 +111,55 @@ export class Publisher<C extends ChangeLike> {
         if (isBerthError(error, 'Conflict', 'DEPOSED')) {
           log.info({ err: error }, 'publisher: the log has moved on, reading its end again');
         } else if (isBerthError(error, 'Unavailable') || isBerthError(error, 'NotFound', 'NO_LOG')) {
-          log.debug({ err: error }, 'publisher: store or bus unavailable');
+          failures += 1;
+          log[failures === 1 ? 'warn' : 'debug']({ err: error }, 'publisher: store or bus unavailable, trying again');
         } else throw error;
       } finally {
         endListening();
       }
-      this.#publishedUpTo = undefined;
       await clock.sleep(retryMs, reign);
     }
   }
 
-  async #publish(heads: HeadRepeater, signal: AbortSignal): Promise<void> {
-    const { bus, owner, limits } = this.#options;
+  async #publish(heads: HeadRepeater, ended: AbortSignal): Promise<void> {
+    const { bus, clock, owner, limits } = this.#options;
     const log = bus.log(streamOf(owner));
     await log.ensure({ ...limits, subjects: [this.#subjects.logged] });
     const last = await log.last();
-    const session: Session = {
-      log,
-      signal,
-      sequence: last?.sequence ?? (await log.lastSequence()),
-      position: last && decodeChangeEvent(last.data),
-    };
+    let position: ChangeEvent | undefined = last && decodeChangeEvent(last.data);
+    const failed = new AbortController();
+    const signal = AbortSignal.any([ended, failed.signal]);
+    const appends = new AppendWindow(log, last?.sequence ?? (await log.lastSequence()), () => failed.abort());
     const plan = this.#newPlan();
-    for await (const step of await this.#follow(plan, session)) {
-      if (signal.aborted) return;
+    for await (const step of await this.#follow(plan, position, signal)) {
+      if (signal.aborted) break;
       const { epoch, revision } = step.revision;
       if (step.kind === 'reset') plan.reset(step.entries);
-      const events =
-        step.kind === 'reset' ? plan.resets(epoch, session.position) : plan.events(epoch, revision, step.changes);
+      const events = step.kind === 'reset' ? plan.resets(epoch, position) : plan.events(epoch, revision, step.changes);
       for (const event of events) {
         // Only right after the start: what the last publisher had done already.
-        if (!isAfter(event, session.position)) continue;
-        await this.#append(session, event);
-        heads.changed(event, this.#options.clock.monotonic());
-        if (signal.aborted) return;
+        if (!isAfter(event, position)) continue;
+        await appends.append({
+          subject: this.#subjects.changes(event.scope),
+          messageId: messageIdOf(event),
+          data: encodeChangeEvent(event),
+        });
+        position = event;
+        heads.changed(event, clock.monotonic());
       }
-      this.#publishedUpTo = step.revision;
+      appends.whenRecorded(() => {
+        if (!signal.aborted) this.#publishedUpTo = step.revision;
+      });
     }
+    appends.throwFailure();
   }
 
   /** The store's steps after the position, with the plan made ready for them. */
-  async #follow(plan: EventPlan<C>, { position, signal }: Session): Promise<AsyncIterable<MirrorStep>> {
+  async #follow(
+    plan: EventPlan<C>,
+    position: ChangeEvent | undefined,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<MirrorStep>> {
     const { store, owner } = this.#options;
     const epoch = await store.epoch();
     const whole = store.mirror(`${owner}/`, { signal });
@@ -171,17 +175,6 @@ export class Publisher<C extends ChangeLike> {
       throw error;
     }
     return store.mirror(`${owner}/`, { signal, since: { epoch, revision: before } });
-  }
-
-  async #append(session: Session, event: ChangeEvent): Promise<void> {
-    const { sequence } = await session.log.append({
-      subject: this.#subjects.changes(event.scope),
-      messageId: messageIdOf(event),
-      data: encodeChangeEvent(event),
-      expectedLastSequence: session.sequence,
-    });
-    session.sequence = sequence;
-    session.position = event;
   }
 
   #newPlan(): EventPlan<C> {
