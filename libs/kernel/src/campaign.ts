@@ -25,8 +25,13 @@ export async function campaignFor(
       if (won && signal.aborted) await won.resign();
       else if (won) return won;
     } catch (error) {
-      // Nobody answers: the candidate goes on trying, as it would wait for another leader's end.
-      if (!isBerthError(error, 'Unavailable')) throw error;
+      // Nobody answers, or too late, or the store is full: the candidate goes on trying, as it would wait for another
+      // leader's end.
+      const passing =
+        isBerthError(error, 'Unavailable') ||
+        isBerthError(error, 'Exhausted') ||
+        isBerthError(error, 'FailedPrecondition', 'LEASE_LOST');
+      if (!passing) throw error;
       await clock.sleep(retryMs, signal);
     }
   }
