@@ -62,10 +62,12 @@ export class Contexts {
     return { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem') };
   }
 
-  /** Writes a context and makes it the current one. */
+  /** Writes a context and makes it the current one, until it is removed. */
   write(context: Context, credentials: Credentials): void {
     const folder = this.#folderOf(context.name);
+    const previous = this.current();
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (previous !== undefined && previous !== context.name) writeFileSync(join(folder, 'previous'), `${previous}\n`);
     const { name: _, ...stored } = context;
     writeFileSync(join(folder, 'context.json'), `${JSON.stringify(stored, undefined, 2)}\n`);
     writeFileSync(join(folder, 'cert.pem'), credentials.cert);
@@ -76,8 +78,13 @@ export class Contexts {
 
   remove(name: string): void {
     this.read(name);
+    const previousFile = join(this.#folderOf(name), 'previous');
+    const previous = existsSync(previousFile) ? readFileSync(previousFile, 'utf8').trim() : '';
     rmSync(this.#folderOf(name), { recursive: true });
-    if (this.current() === name) rmSync(join(this.#folder, 'current'));
+    if (this.current() === name) {
+      if (this.list().includes(previous)) this.use(previous);
+      else rmSync(join(this.#folder, 'current'));
+    }
     // The last one leaves nothing behind.
     if (this.list().length === 0) rmdirSync(join(this.#folder, 'contexts'));
     if (readdirSync(this.#folder).length === 0) rmdirSync(this.#folder);

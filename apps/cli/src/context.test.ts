@@ -1,0 +1,42 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Contexts } from './context.ts';
+
+const credentials = { cert: 'cert', key: 'key', ca: 'ca' };
+let folder: string;
+let contexts: Contexts;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'berth-contexts-'));
+  contexts = new Contexts({ BERTH_CONFIG_DIR: join(folder, 'berth') });
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const add = (name: string) => contexts.write({ name, clusterId: `id-of-${name}`, registries: [] }, credentials);
+
+test('a new context is the current one, and gives way to the one before it when it is removed', () => {
+  add('work');
+  add('local');
+  // Written again, as by a second `cluster init`.
+  add('local');
+  expect(contexts.current()).toBe('local');
+  contexts.remove('local');
+  expect(contexts.current()).toBe('work');
+  expect(contexts.list()).toEqual(['work']);
+});
+
+test('removing one that is not current changes nothing else', () => {
+  add('local');
+  add('work');
+  contexts.remove('local');
+  expect(contexts.current()).toBe('work');
+  contexts.remove('work');
+  expect(contexts.current()).toBe(undefined);
+});
+
+test('the last context leaves nothing on disk', () => {
+  add('local');
+  contexts.remove('local');
+  expect(readdirSync(folder)).toEqual([]);
+});
