@@ -131,6 +131,8 @@ export function natsConf(options: NatsConfOptions): string {
     `listen: ${quoted(`${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`)}`,
     `server_name: ${quoted(options.serverName)}`,
     ...(options.httpPort === undefined ? [] : [`http: "127.0.0.1:${options.httpPort}"`]),
+    '# An event holds at least one whole change, and a change may hold all labels of a service.',
+    'max_payload: 8MB',
     '# A client that is gone without a word is noticed within 3 s.',
     'ping_interval: "1s"',
     'ping_max: 2',
