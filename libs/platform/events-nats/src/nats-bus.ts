@@ -129,7 +129,10 @@ export class NatsBus implements EventBus {
         await this.#use(connection);
       } catch (error) {
         failures += 1;
-        logger[failures === 1 ? 'warn' : 'debug']({ err: error, servers: this.#options.servers() }, 'NATS cannot be reached, trying again');
+        logger[failures === 1 ? 'warn' : 'debug'](
+          { err: error, servers: this.#options.servers() },
+          'NATS cannot be reached, trying again',
+        );
       }
       const pause = reconnectMs.wait + Math.random() * reconnectMs.jitter;
       await clock.sleep(pause * Math.min(1 + failures, 8), this.#closed.signal);
