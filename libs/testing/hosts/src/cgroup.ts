@@ -34,6 +34,15 @@ export function setFrozen(group: string, frozen: boolean): void {
   else writeFileSync(join(root, 'freezer', group, 'freezer.state'), frozen ? 'FROZEN' : 'THAWED');
 }
 
+/** Thaws a group and all below it: an engine's paused containers are frozen in groups of their own. */
+export function thawAll(group: string): void {
+  setFrozen(group, false);
+  const folder = join(root, unified() ? '' : 'freezer', group);
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) thawAll(join(group, entry.name));
+  }
+}
+
 /** Bytes of memory that a host's processes and containers use, page cache included. */
 export function memoryUsage(group: string): number {
   const file = unified() ? join(root, group, 'memory.current') : join(root, 'memory', group, 'memory.usage_in_bytes');

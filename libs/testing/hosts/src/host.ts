@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readlinkSync,
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createGroups, memoryUsage, removeGroups, setFrozen } from './cgroup.ts';
+import { createGroups, memoryUsage, removeGroups, setFrozen, thawAll } from './cgroup.ts';
 import { dockerClient } from './docker-client.ts';
 import type { ExecOptions, ExecResult } from './exec.ts';
 import { execute, run } from './exec.ts';
@@ -227,7 +227,7 @@ export async function powerOff(directory: string, group: string): Promise<void> 
     process.kill(pid, 'SIGKILL');
     try {
       // A frozen process takes no signal, not even this one.
-      setFrozen(group, false);
+      thawAll(group);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }

@@ -73,6 +73,9 @@ test('a power-off ends all of a host, its disk lives on', async () => {
   const init = host.initPid ?? 0;
   const processes = [init, ...(await pidsBelow(host))];
   expect(processes.length).toBeGreaterThan(3);
+  // What is paused takes no signal until it is thawed, where the engine froze it.
+  await host.docker(['run', '--detach', '--name', 'paused', 'test/shell', '/bin/sleep', '600']);
+  await host.docker(['pause', 'paused']);
   await host.kill();
   expect(processes.map(processStartTime)).toEqual(processes.map(() => undefined));
   expect(container).toBeGreaterThan(1);
@@ -80,7 +83,7 @@ test('a power-off ends all of a host, its disk lives on', async () => {
   await host.start();
   expect(await host.exec(['cat', '/var/lib/kept'])).toBe('kept\n');
   await until(async () => (await host.docker(['ps', '--format', '{{.Names}}'])).includes('sleeper'), 10_000);
-  await host.docker(['rm', '--force', 'sleeper']);
+  await host.docker(['rm', '--force', 'sleeper', 'paused']);
 });
 
 /** Pids, as the machine knows them, of all processes in the host's control groups. */
