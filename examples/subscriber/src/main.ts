@@ -27,24 +27,28 @@ if (folder === undefined || server === undefined) {
 const eventsWanted = eventsText === undefined ? Number.POSITIVE_INFINITY : Number(eventsText);
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
 
-const connection = await connect({
-  servers: server,
-  tls: { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem') },
-});
+// NATS is verified by its name, whatever its address.
+const tls = { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem'), servername: 'nats.service.berth' };
+// A new certificate is known to NATS a second or two after it was issued.
+const connection = await connect({ servers: server, tls, waitOnFirstConnect: true, ignoreAuthErrorAbort: true });
 const manager = await connection.jetstreamManager({ checkAPI: false });
 await manager.consumers.add(stream, {
   durable_name: 'example',
   ack_policy: AckPolicy.Explicit,
   deliver_policy: DeliverPolicy.All,
+  // Nothing is sent on before the last event was acknowledged: in order, even if this program dies in between.
+  max_ack_pending: 1,
 });
 const consumer = await connection.jetstream({ checkAPI: false }).consumers.get(stream, 'example');
 let seen = 0;
-for await (const message of await consumer.consume()) {
+while (seen < eventsWanted) {
+  // Undefined when nothing came for a while.
+  const message = await consumer.next();
+  if (!message) continue;
   const event = message.json<ChangeEvent>();
   const keys = event.data.changes.map((change) => change.key);
   console.log(`${event.data.revision} ${event.subject} ${keys.join(' ')}`);
   message.ack();
   seen += 1;
-  if (seen >= eventsWanted) break;
 }
 await connection.drain();
