@@ -38,10 +38,20 @@ async function makeTemplate(
     if (!host) throw new Error('the lab has no host');
     await buildImages({ images, dockerHost: host.dockerHost, onProgress });
     await saveTemplate(host, draft);
-    renameSync(draft, folder);
+    moveUnlessThere(draft, folder);
   } finally {
     rmSync(draft, { recursive: true, force: true });
     await lab.down();
+  }
+}
+
+/** Another test run may have made the same meanwhile: the first stays, as hosts may have started from it. */
+function moveUnlessThere(draft: string, folder: string): void {
+  try {
+    renameSync(draft, folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
   }
 }
 
