@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ClusterState, NodeState } from '@berth/agent';
+import type { ClusterState, NatsUsers, NodeState } from '@berth/agent';
 import { joinCluster } from '@berth/agent';
 import { helloOf } from '@berth/contracts';
 import { CertStore } from '@berth/identity';
+import type { Identity } from '@berth/kernel';
 import { fileTls } from '@berth/rpc';
 import type { Base } from './base.ts';
 import { startControlPlane } from './control-plane.ts';
@@ -30,10 +31,15 @@ export class AgentLife {
   #cluster: ClusterState | undefined;
   #wired: NodeWiring | undefined;
   #closeTls: () => void = () => {};
+  readonly #nats: Promise<NatsUsers>;
+  #setNats: (nats: NatsUsers) => void = () => {};
 
   constructor(base: Base, authority: LocalAuthority) {
     this.#base = base;
     this.#authority = authority;
+    this.#nats = new Promise((resolve) => {
+      this.#setNats = resolve;
+    });
   }
 
   /** Goes to work; once. */
@@ -43,6 +49,12 @@ export class AgentLife {
     this.#cluster = known.cluster;
     this.#base.board.set(known.node ? 'joined' : 'starting');
     this.#base.lives.add(this.#live(known));
+  }
+
+  /** This manager signed a certificate: its holder may speak to NATS from now on. */
+  async signed(identity: Identity): Promise<void> {
+    const nats = await this.#nats;
+    await nats.issued(identity);
   }
 
   /** Says that the silence that follows is a restart. */
@@ -78,16 +90,35 @@ export class AgentLife {
     this.#wired = wired;
     if (cluster) {
       members.seed({ role: 'service', name: 'registry' }, [`${cluster.advertise}:${config.registryPort}`]);
-      await startControlPlane(this.#base, cluster, this.#authority, wired);
+      this.#setNats(await startControlPlane(this.#base, cluster, this.#authority, wired));
       if (!node) node = await this.#join(certificates, cluster);
     }
     if (!node) return;
+    if (await certificates.expired()) await this.#replaceExpired(certificates, cluster, node);
 
     const source = fileTls(join(config.stateDir, 'certs/node'), { clock, logger: log });
     this.#closeTls = () => source.close();
     this.#tls.become(source);
     board.set('joined', 'waiting for the control plane');
     await wired.live(node.nodeId, certificates);
+  }
+
+  /** A host that was off for longer than its certificate lives: a manager signs its own, another joins again, by the same
+   *  key and so as the same node. */
+  async #replaceExpired(
+    certificates: NodeCertificates,
+    cluster: ClusterState | undefined,
+    node: NodeState,
+  ): Promise<void> {
+    this.#base.log.warn({ nodeId: node.nodeId }, 'the certificate of this node has expired');
+    if (!cluster) {
+      await this.#join(certificates, cluster);
+      return;
+    }
+    const identity = { role: 'node', id: node.nodeId } as const;
+    const csr = await certificates.csr();
+    const cert = await this.#authority.sign({ csr, identity, addresses: [node.advertise] });
+    await certificates.save({ cert, ca: await this.#authority.caPem() });
   }
 
   #certificates(cluster: ClusterState | undefined): NodeCertificates {

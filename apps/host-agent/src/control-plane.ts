@@ -8,13 +8,14 @@ import type { LocalAuthority } from './local-authority.ts';
 import { loadManifest, manifestVariables } from './manifest.ts';
 import type { NodeWiring } from './node-wiring.ts';
 
-/** What a manager's agent does more: it keeps the control plane running from the manifest, and signs for the registry. */
+/** What a manager's agent does more: it keeps the control plane running from the manifest, and signs for the registry.
+ *  Returns who must hear of every certificate that is signed. */
 export async function startControlPlane(
   base: Base,
   cluster: ClusterState,
   authority: LocalAuthority,
   wired: NodeWiring,
-): Promise<void> {
+): Promise<NatsUsers> {
   const { config, clock, log, lives, signal, disk, members } = base;
   const certificates = new ControlPlaneCertificates({ authority, address: cluster.advertise, clock, log });
   await certificates.ensure();
@@ -48,4 +49,5 @@ export async function startControlPlane(
   });
   const oneShots = statics.filter((a) => isOneShot(a.spec)).map((a) => a.task?.id ?? '');
   wired.engine.setStatics(statics, oneShots);
+  return nats;
 }

@@ -45,6 +45,12 @@ export class NodeCertificates implements JoinPort, NodeCertificate {
     return this.#o.store.save(certificate);
   }
 
+  /** Is there a certificate that is no longer valid? */
+  async expired(): Promise<boolean> {
+    const kept = await this.#o.store.load();
+    return kept !== undefined && readCertificate(kept.cert).notAfterMs <= this.#o.clock.wall();
+  }
+
   async renewalAtMs(random: number): Promise<number> {
     const kept = await this.#o.store.load();
     return kept === undefined ? 0 : renewalAtMs(readCertificate(kept.cert), random);

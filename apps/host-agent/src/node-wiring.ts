@@ -14,6 +14,7 @@ import {
   TaskEngine,
 } from '@berth/agent';
 import { helloOf, rpc } from '@berth/contracts';
+import { Gauge } from '@berth/process';
 import { bind, createDialer } from '@berth/rpc';
 import type { Base } from './base.ts';
 import type { LateTls } from './late-tls.ts';
@@ -107,6 +108,8 @@ export async function wireNode(
     onConnected: () => announcer.reconnected(),
   });
 
+  watchGauges(base, { tasks, reporter, dispatch });
+
   return {
     runtime,
     engine,
@@ -127,4 +130,30 @@ export async function wireNode(
     farewell: () => presence.restarting(),
     close: () => dialer.close(),
   };
+}
+
+function watchGauges(
+  { metrics }: Base,
+  parts: { readonly tasks: NodeTasks; readonly reporter: StatusReporter; readonly dispatch: DispatchClient },
+): void {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [metrics],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge('berth_agent_tasks', 'Tasks assigned to this node.', () => parts.tasks.assignments.length);
+  gauge('berth_agent_static_tasks', 'Tasks this node runs from its manifest.', () => parts.tasks.statics.length);
+  gauge(
+    'berth_agent_statuses_pending',
+    'Statuses that the scheduler has not acknowledged.',
+    () => parts.reporter.pending,
+  );
+  gauge('berth_agent_dispatch_synced', '1 while a dispatch session tells what is ours.', () =>
+    Number(parts.dispatch.synced),
+  );
 }

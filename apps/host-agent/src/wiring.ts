@@ -39,6 +39,7 @@ export async function start(config: Config, log: Logger, stopping: AbortSignal):
     board,
     routes: hostRoutes,
     begin: (cluster) => life.begin({ cluster }),
+    onSigned: (identity) => life.signed(identity),
     staticTasks: () => life.staticStates(),
     registries: () => life.registries(),
     advertise: config.advertise,

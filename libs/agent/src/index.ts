@@ -16,7 +16,7 @@ export { EndpointAnnouncer } from './service/endpoint-announcer.ts';
 export type { JoinPort } from './service/join-flow.ts';
 export { joinCluster } from './service/join-flow.ts';
 export type { Authority, WantedCertificate } from './service/manager/authority.ts';
-export { ControlPlaneCertificates } from './service/manager/certificates.ts';
+export { ControlPlaneCertificates, wantedCertificates } from './service/manager/certificates.ts';
 export { NatsUsers, natsFolders } from './service/manager/nats-users.ts';
 export { SetupHandler } from './service/manager/setup-handler.ts';
 export { SigningHandler } from './service/manager/signing-handler.ts';

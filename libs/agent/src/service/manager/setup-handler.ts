@@ -6,7 +6,7 @@ import type {
   SetupServiceImplementation,
   StatusResponse,
 } from '@berth/contracts/agent';
-import type { CallerContext, Clock, Logger, Rng } from '@berth/kernel';
+import type { CallerContext, Clock, Identity, Logger, Rng } from '@berth/kernel';
 import { BerthError, newId } from '@berth/kernel';
 import { isCidr, overlappingRoute } from '../../domain/pool.ts';
 import type { PhaseBoard } from '../phase.ts';
@@ -25,6 +25,8 @@ export interface SetupHandlerOptions {
   readonly routes: () => Promise<readonly string[]>;
   /** Goes to work as the manager of this cluster; again: no more. */
   readonly begin: (cluster: ClusterState) => void;
+  /** A certificate was signed for an identity; resolves when the control plane has been told. */
+  readonly onSigned: (identity: Identity) => Promise<void>;
   /** Static tasks by name, with their states. */
   readonly staticTasks: () => ReadonlyMap<string, string>;
   /** Where registries are reached, for clients. */
@@ -63,11 +65,7 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
     begin(cluster);
     yield* this.#progressUntilReady(signal);
     const node = await files.node();
-    const certificatePem = await authority.sign({
-      csr: request.operatorCsr,
-      identity: { role: 'operator', name: cluster.operator },
-      addresses: [],
-    });
+    const certificatePem = await this.#signOperator(request.operatorCsr, cluster.operator);
     yield {
       step: {
         $case: 'result',
@@ -172,8 +170,7 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
         reason: 'BAD_NAME',
       });
     }
-    const identity = { role: 'operator' as const, name: request.name };
-    const certificatePem = await authority.sign({ csr: request.csr, identity, addresses: [] });
+    const certificatePem = await this.#signOperator(request.csr, request.name);
     log.info({ operator: request.name }, 'operator certificate issued over the local socket');
     return {
       clusterId: cluster.clusterId,
@@ -181,6 +178,13 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
       caPem: await authority.caPem(),
       registries: [...registries()],
     };
+  }
+
+  async #signOperator(csr: Uint8Array, name: string): Promise<string> {
+    const identity = { role: 'operator' as const, name };
+    const certificate = await this.#o.authority.sign({ csr, identity, addresses: [] });
+    await this.#o.onSigned(identity);
+    return certificate;
   }
 
   async status(): Promise<StatusResponse> {
