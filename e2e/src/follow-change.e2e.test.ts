@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChangeEvent } from '@berth/changes';
+import { decodeChangeEvent } from '@berth/changes';
 import { Change as RegistryChange } from '@berth/contracts/registry';
 import { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { recordFigures } from '@berth/testing-hosts';
@@ -34,7 +35,7 @@ async function follow(): Promise<{ readonly seen: Seen[]; end(): Promise<void> }
   const seen: Seen[] = [];
   if (child.stdout) {
     createInterface(child.stdout).on('line', (line) => {
-      seen.push({ event: JSON.parse(line) as ChangeEvent, atMs: performance.now() });
+      seen.push({ event: decodeChangeEvent(Buffer.from(line)), atMs: performance.now() });
     });
   }
   const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));

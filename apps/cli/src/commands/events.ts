@@ -1,5 +1,5 @@
 import type { ChangeEvent } from '@berth/changes';
-import { decodeChangeEvent } from '@berth/changes';
+import { decodeChangeEvent, encodeChangeEvent } from '@berth/changes';
 import { NodeStatus } from '@berth/contracts/registry';
 import { Availability } from '@berth/contracts/scheduler';
 import { connectNats } from '@berth/events-nats';
@@ -37,7 +37,7 @@ export function addEventsCommand(program: Command): void {
     .addHelpText(
       'after',
       '\nExamples:\n  berth events -f\n  berth events -f --stack guestbook --kind task --kind endpoint\n' +
-        '  berth events -f --output json | jq .\n\nWhat comes while nothing listens is missed here; a durable consumer misses nothing: docs/events.md',
+        '  berth events -f --output json | jq .data.changes\n\nWhat comes while nothing listens is missed here; a durable consumer misses nothing: docs/events.md',
     )
     .action(async (options: EventsOptions, command: Command) => {
       const countMax = checked(options);
@@ -138,7 +138,8 @@ function show(event: ChangeEvent, changes: readonly AnyChange[], terminal: Termi
   if (terminal.format === 'json') {
     const keys = new Set(changes.map(({ key }) => key));
     const json = event.changes.filter((change) => keys.has((change as { key: string }).key));
-    terminal.line({ ...event, changes: json }, '');
+    // The CloudEvent as it came, with the changes that were asked for.
+    terminal.line(JSON.parse(new TextDecoder().decode(encodeChangeEvent({ ...event, changes: json }))), '');
     return;
   }
   for (const change of changes) terminal.line(undefined, changeText(event, change, terminal));
