@@ -44,7 +44,7 @@ const examples: ImageRecipe[] = [{ ...own('berth/guestbook', 'examples/guestbook
 const standIns: ImageRecipe[] = [
   standIn('redis', ['redis-server', 'redis-tools'], ['7', '7-bookworm', 'latest']),
   standIn('nginx', ['nginx'], ['1', 'latest']),
-  standIn('busybox', ['busybox-static'], ['latest']),
+  standIn('busybox', ['busybox'], ['latest']),
 ];
 
 export const catalogue: readonly ImageRecipe[] = [...apps, ...servers, ...examples, ...standIns];
