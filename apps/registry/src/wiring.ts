@@ -1,6 +1,4 @@
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import { onlyKinds, Publisher, RemoteMirror } from '@berth/changes';
 import { helloOf, rpc } from '@berth/contracts';
 import type { Member } from '@berth/contracts/registry';
@@ -61,9 +59,10 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   });
 
   // Truth.
+  const etcdTls = fileTls(config.etcdCerts, { clock, logger });
   const store = connectEtcd({
     endpoints: config.etcdEndpoints,
-    tls: etcdTls(config.etcdCerts),
+    tls: etcdTls,
     // A name that every etcd of the cluster has in its certificate, whatever its address.
     serverName: 'localhost',
     clock,
@@ -172,6 +171,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       dialer.close();
       tls.close();
       store.close();
+      etcdTls.close();
       await http.close();
     },
   };
@@ -182,11 +182,6 @@ function natsMembers(urls: readonly string[]): Member[] {
     const address = new URL(url).host;
     return { identity: 'service:nats', instance: `nats ${address}`, address, hostname: '', version: '' };
   });
-}
-
-function etcdTls(folder: string) {
-  const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
-  return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
 }
 
 function certificateTools(tls: TlsSource, rng: Rng): CertificateTools {

@@ -1,6 +1,4 @@
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import { Publisher } from '@berth/changes';
 import { rpc } from '@berth/contracts';
 import { Change } from '@berth/contracts/scheduler';
@@ -39,9 +37,10 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   });
 
   // Truth.
+  const etcdTls = fileTls(config.etcdCerts, { clock, logger });
   const store = connectEtcd({
     endpoints: config.etcdEndpoints,
-    tls: etcdTls(config.etcdCerts),
+    tls: etcdTls,
     // A name that every etcd of the cluster has in its certificate, whatever its address.
     serverName: 'localhost',
     clock,
@@ -143,12 +142,8 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       dialer.close();
       tls.close();
       store.close();
+      etcdTls.close();
       await http.close();
     },
   };
-}
-
-function etcdTls(folder: string) {
-  const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
-  return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
 }

@@ -9,7 +9,7 @@ import type { EtcdServer } from '@berth/testing-hosts';
 import { startEtcd } from '@berth/testing-hosts';
 import { eventually, MirrorFollower, realClock } from '@berth/testing-suites';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { EtcdTls } from './client.ts';
+import type { EtcdTls, EtcdTlsSource } from './client.ts';
 import { controlPlaneOwners } from './etcd-admin.ts';
 import type { EtcdStore } from './etcd-store.ts';
 import { connectEtcd } from './etcd-store.ts';
@@ -32,11 +32,28 @@ async function certificate(authority: AuthorityMaterial, commonName: string): Pr
   return { ca: ca.certPem, cert, key };
 }
 
-function connect(tls: EtcdTls): EtcdStore {
+function connect(tls: EtcdTls | EtcdTlsSource): EtcdStore {
   const options = { endpoints: [etcd.endpoint], tls, serverName: 'etcd', clock: realClock, logger: new MemoryLogger() };
   const store = connectEtcd(options);
   stores.push(store);
   return store;
+}
+
+/** Two users' certificates, one after the other: what etcd lets the store do shows which one it was shown. */
+function renewable(first: EtcdTls): EtcdTlsSource & { renew(next: EtcdTls): void } {
+  let current = first;
+  const listeners = new Set<() => void>();
+  return {
+    current: () => current,
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    renew: (next) => {
+      current = next;
+      for (const listener of listeners) listener();
+    },
+  };
 }
 
 const put = (key: string) => ({ compares: [], ops: [{ kind: 'put', key, value: new Uint8Array() }] }) as const;
@@ -134,4 +151,31 @@ describe('etcd lets in', () => {
     expect((await root.list('')).entries.length).toBeGreaterThan(0);
     expect(await root.admin.status()).toMatchObject({ version: expect.stringMatching(/^3\./), alarms: [] });
   });
+});
+
+test('a renewed certificate is used for new connections; what is open goes on', async () => {
+  const [registry, scheduler] = [await certificate(ca, 'registry'), await certificate(ca, 'scheduler')];
+  const tls = renewable(registry);
+  const options = { endpoints: [etcd.endpoint], tls, serverName: 'etcd' };
+  const store = connectEtcd({ ...options, clock: realClock, logger: new MemoryLogger() });
+  stores.push(store);
+  const follower = new MirrorFollower(store, 'registry/');
+  const lease = await store.lease(2_000);
+  await eventually(() => follower.resets === 1);
+  // Its keep-alives have a stream of their own by then.
+  await realClock.sleep(1_000);
+
+  tls.renew(scheduler);
+  await expect(store.txn(put('registry/x/renewed'))).rejects.toSatisfy(denied);
+  expect((await store.txn(put('scheduler/x/renewed'))).committed).toBe(true);
+
+  // Longer than the lease would last without keep-alives.
+  await realClock.sleep(3_000);
+  const writer = connect(registry);
+  const { revision } = await writer.txn(put('registry/x/after'));
+  await eventually(() => follower.revision.revision >= revision);
+  expect(follower.resets).toBe(1);
+  expect(lease.lost.aborted).toBe(false);
+  await follower.stop();
+  await lease.revoke();
 });

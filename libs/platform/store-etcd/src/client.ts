@@ -8,10 +8,17 @@ export interface EtcdTls {
   readonly key: string | Uint8Array;
 }
 
+/** A certificate that may be renewed while the process runs: `fileTls` of `@berth/rpc` is one. */
+export interface EtcdTlsSource {
+  current(): EtcdTls;
+  /** Calls the listener after each change; the returned function ends it. */
+  onChange(listener: () => void): () => void;
+}
+
 export interface EtcdClientOptions {
   /** `https://host:port`; `http://` only in tests. */
   readonly endpoints: readonly string[];
-  readonly tls?: EtcdTls;
+  readonly tls?: EtcdTls | EtcdTlsSource;
   /** DNS name that etcd's certificate must carry, whatever the endpoint's address. Default: the endpoint's host. */
   readonly serverName?: string;
   /** Deadline of every call that is no stream. Default 5,000. */
@@ -28,7 +35,8 @@ const receiveBytesMax = 8 * 2 ** 20;
  * have a deadline (a watch would be cut by it), and a server that falls silent is noticed within 2.5 s.
  */
 export function createClient(options: EtcdClientOptions): Etcd3 {
-  const { tls, callTimeoutMs = callTimeoutMsDefault } = options;
+  const { callTimeoutMs = callTimeoutMsDefault } = options;
+  const tls = options.tls && 'current' in options.tls ? options.tls.current() : options.tls;
   return new Etcd3({
     hosts: [...options.endpoints],
     faultHandling: { host: () => noop, global: noop },

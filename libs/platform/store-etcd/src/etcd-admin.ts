@@ -27,9 +27,9 @@ export interface EtcdStatus {
 
 /** What etcd's administrator does. */
 export class EtcdAdmin {
-  readonly #client: Etcd3;
+  readonly #client: () => Etcd3;
 
-  constructor(client: Etcd3) {
+  constructor(client: () => Etcd3) {
     this.#client = client;
   }
 
@@ -38,7 +38,7 @@ export class EtcdAdmin {
    * nothing. Users have no password: the CN of a certificate names them. Idempotent; needs the certificate of `root`.
    */
   async bootstrapAuth(owners: readonly EtcdOwner[] = controlPlaneOwners): Promise<void> {
-    const { auth } = this.#client;
+    const { auth } = this.#client();
     for (const { user, prefix } of owners) {
       await unlessExists(auth.roleAdd({ name: user }));
       const grants = [
@@ -55,12 +55,12 @@ export class EtcdAdmin {
 
   /** Forgets the history before a revision. */
   async compact(revision: number): Promise<void> {
-    await translated(this.#client.kv.compact({ revision, physical: true }));
+    await translated(this.#client().kv.compact({ revision, physical: true }));
   }
 
   async status(): Promise<EtcdStatus> {
-    const status = await translated(this.#client.maintenance.status());
-    const { alarms } = await translated(this.#client.maintenance.alarm({ action: 'Get' }));
+    const status = await translated(this.#client().maintenance.status());
+    const { alarms } = await translated(this.#client().maintenance.alarm({ action: 'Get' }));
     const header: IResponseHeader = status.header;
     return {
       version: status.version,
@@ -72,14 +72,14 @@ export class EtcdAdmin {
 
   /** Ends the lease under which a key was written; the key vanishes with all others of the lease. */
   async endLeaseOf(key: string): Promise<void> {
-    const { kvs } = await translated(this.#client.kv.range({ key: Buffer.from(key) }));
+    const { kvs } = await translated(this.#client().kv.range({ key: Buffer.from(key) }));
     for (const { lease } of kvs) {
-      if (lease !== '0') await translated(this.#client.leaseClient.leaseRevoke({ ID: lease }));
+      if (lease !== '0') await translated(this.#client().leaseClient.leaseRevoke({ ID: lease }));
     }
   }
 
   async #addUser(user: string, role: string): Promise<void> {
-    const { auth } = this.#client;
+    const { auth } = this.#client();
     await unlessExists(auth.userAdd({ name: user, options: { no_password: true } }));
     await translated(auth.userGrantRole({ user, role }));
   }

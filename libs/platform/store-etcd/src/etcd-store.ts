@@ -46,22 +46,36 @@ export function connectEtcd(options: EtcdStoreOptions): EtcdStore {
 export class EtcdStore implements Store {
   /** For bootstrap and tests. */
   readonly admin: EtcdAdmin;
-  readonly #client: Etcd3;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #callTimeoutMs: number;
+  readonly #endRenewal: () => void;
+  #client: Etcd3;
+  /** Clients with an earlier certificate. */
+  readonly #retired: Etcd3[] = [];
 
   constructor(options: EtcdStoreOptions) {
+    const { tls } = options;
     this.#client = createClient(options);
-    this.admin = new EtcdAdmin(this.#client);
+    this.admin = new EtcdAdmin(() => this.#client);
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#callTimeoutMs = options.callTimeoutMs ?? callTimeoutMsDefault;
+    this.#endRenewal = tls && 'current' in tls ? tls.onChange(() => this.#renew(options)) : () => undefined;
   }
 
   /** Ends all connections. Mirrors, campaigns and leases must have ended before. */
   close(): void {
-    this.#client.close();
+    this.#endRenewal();
+    for (const client of [this.#client, ...this.#retired]) client.close();
+  }
+
+  /** The vendor's client keeps its first certificate for good, so a renewed one needs a new client. The one before is not
+   *  closed, for that would cut what is under way: its streams go on until they break and are opened anew by the new
+   *  client; without calls it lets go of its connection. One more every few weeks is no burden. */
+  #renew(options: EtcdStoreOptions): void {
+    this.#retired.push(this.#client);
+    this.#client = createClient(options);
   }
 
   async epoch(): Promise<string> {
@@ -134,7 +148,7 @@ export class EtcdStore implements Store {
   }
 
   lease(ttlMs: number): Promise<StoreLease> {
-    return grantLease({ client: this.#client, clock: this.#clock, logger: this.#logger }, ttlMs);
+    return grantLease({ client: () => this.#client, clock: this.#clock, logger: this.#logger }, ttlMs);
   }
 
   campaign(key: string, candidate: string, options: CampaignOptions): Promise<Leadership> {

@@ -1,4 +1,4 @@
-export type { EtcdClientOptions, EtcdTls } from './client.ts';
+export type { EtcdClientOptions, EtcdTls, EtcdTlsSource } from './client.ts';
 export type { EtcdOwner, EtcdStatus } from './etcd-admin.ts';
 export { controlPlaneOwners, EtcdAdmin } from './etcd-admin.ts';
 export type { EtcdStoreOptions } from './etcd-store.ts';

@@ -4,17 +4,22 @@ import type { Etcd3, IDuplexStream, ILeaseKeepAliveRequest, ILeaseKeepAliveRespo
 import { translated } from './errors.ts';
 
 interface LeaseContext {
-  readonly client: Etcd3;
+  /** The present one: a renewed certificate comes with a new client. */
+  readonly client: () => Etcd3;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-type KeepAliveStream = IDuplexStream<ILeaseKeepAliveRequest, ILeaseKeepAliveResponse>;
+/** A stream, and when each keep-alive was sent that it has not answered yet. */
+interface KeepAlives {
+  readonly stream: IDuplexStream<ILeaseKeepAliveRequest, ILeaseKeepAliveResponse>;
+  readonly sent: number[];
+}
 
 /** etcd counts a lease's time in whole seconds. */
 export async function grantLease(context: LeaseContext, ttlMs: number): Promise<EtcdLease> {
   const sentAt = context.clock.monotonic();
-  const answer = await translated(context.client.leaseClient.leaseGrant({ TTL: Math.ceil(ttlMs / 1_000) }), {
+  const answer = await translated(context.client().leaseClient.leaseGrant({ TTL: Math.ceil(ttlMs / 1_000) }), {
     write: true,
   });
   return new EtcdLease(context, answer.ID, sentAt, Number(answer.TTL) * 1_000);
@@ -29,9 +34,8 @@ export class EtcdLease implements StoreLease {
   readonly #context: LeaseContext;
   readonly #lost = new AbortController();
   readonly #ttlMs: number;
-  #stream: KeepAliveStream | undefined;
-  /** Times of the keep-alives that the open stream has not answered yet. */
-  #sent: number[] = [];
+  #alive: KeepAlives | undefined;
+  #opening = false;
   #cancelExpiry: () => void = () => undefined;
   #cancelKeepAlive: () => void = () => undefined;
 
@@ -50,7 +54,7 @@ export class EtcdLease implements StoreLease {
   async revoke(): Promise<void> {
     this.#end('revoked');
     try {
-      await translated(this.#context.client.leaseClient.leaseRevoke({ ID: this.id }), { write: true });
+      await translated(this.#context.client().leaseClient.leaseRevoke({ ID: this.id }), { write: true });
     } catch (error) {
       // Over already, which is what was asked for.
       if (!isBerthError(error, 'FailedPrecondition', 'LEASE_LOST')) throw error;
@@ -71,38 +75,44 @@ export class EtcdLease implements StoreLease {
   }
 
   async #keepAlive(): Promise<void> {
+    if (this.#opening) return;
     try {
-      this.#stream ??= await this.#open();
+      this.#alive ??= await this.#open();
       if (this.#lost.signal.aborted) return this.#close();
-      this.#sent.push(this.#context.clock.monotonic());
-      this.#stream.write({ ID: this.id });
+      this.#alive.sent.push(this.#context.clock.monotonic());
+      this.#alive.stream.write({ ID: this.id });
     } catch (error) {
       this.#context.logger.debug({ err: error, lease: this.id }, 'no stream for keep-alives');
       this.#close();
     }
   }
 
-  async #open(): Promise<KeepAliveStream> {
-    const stream = await this.#context.client.leaseClient.leaseKeepAlive();
-    this.#sent = [];
-    stream.on('data', (answer) => {
-      const sentAt = this.#sent.shift();
-      if (sentAt === undefined || this.#lost.signal.aborted) return;
-      const ttlMs = Number(answer.TTL) * 1_000;
-      if (ttlMs <= 0) this.#end('unknown to the store');
-      else this.#renew(sentAt, ttlMs);
-    });
-    const broken = (): void => {
-      if (this.#stream === stream) this.#stream = undefined;
-    };
-    stream.on('error', broken);
-    stream.on('end', broken);
-    return stream;
+  async #open(): Promise<KeepAlives> {
+    this.#opening = true;
+    try {
+      const stream = await this.#context.client().leaseClient.leaseKeepAlive();
+      const alive: KeepAlives = { stream, sent: [] };
+      stream.on('data', (answer) => {
+        const sentAt = alive.sent.shift();
+        if (sentAt === undefined || this.#lost.signal.aborted) return;
+        const ttlMs = Number(answer.TTL) * 1_000;
+        if (ttlMs <= 0) this.#end('unknown to the store');
+        else this.#renew(sentAt, ttlMs);
+      });
+      const broken = (): void => {
+        if (this.#alive === alive) this.#alive = undefined;
+      };
+      stream.on('error', broken);
+      stream.on('end', broken);
+      return alive;
+    } finally {
+      this.#opening = false;
+    }
   }
 
   #close(): void {
-    const stream = this.#stream;
-    this.#stream = undefined;
+    const stream = this.#alive?.stream;
+    this.#alive = undefined;
     // Ended first: etcd3 takes the cancelling of an open stream for a failure of the host and drops its connections.
     stream?.end();
     stream?.cancel();
