@@ -84,6 +84,12 @@ const withReplicas = (count: number) => {
   table.setClient([here], ['n']);
   return table;
 };
+/** A table in which the client has a network, and the network no names. */
+const strangersTo = (client: string): DnsTable => {
+  const table = new DnsTable();
+  table.setClient([client], ['n']);
+  return table;
+};
 const rcode = (packet: DecodedPacket) => (packet.flags ?? 0) & 15;
 const ips = (packet: DecodedPacket) => (packet.answers ?? []).map((a) => (a.type === 'A' ? a.data : a.type));
 
@@ -140,6 +146,45 @@ describe('DnsServer', () => {
     expect(overTcp && ips(overTcp)).toEqual(['198.18.9.9']);
     const alone = await serve(withReplicas(1));
     expect(rcode((await udp(alone, encode(query('example.org')))).packet)).toBe(2);
+  });
+
+  it('outlives a resolver that has no route, and goes to the next', async () => {
+    const outside = withReplicas(1);
+    const upstream = await serve(outside);
+    // The kernel refuses to connect to a broadcast address, as it does where there is no route.
+    const port = await serve(strangersTo(here), ['255.255.255.255:53', `${here}:${upstream}`]);
+    expect(ips((await udp(port, encode(query('web')))).packet)).toEqual(['198.19.1.1']);
+  });
+
+  it('outlives an answer that comes when its network is gone', async () => {
+    const slow = createSocket('udp4');
+    await new Promise<void>((resolve) => slow.bind(0, here, resolve));
+    const asked = new Promise<() => void>((resolve) => {
+      slow.once('message', (message, from) => resolve(() => slow.send(message, from.port, from.address)));
+    });
+    const table = withReplicas(1);
+    const server = new DnsServer({
+      table,
+      log: quiet,
+      upstreams: () => [`${here}:${slow.address().port}`],
+      port: 0,
+    });
+    await server.listen(here);
+    const client = createSocket('udp4');
+    client.send(encode(query('example.org')), server.portOf(here), here);
+    const answer = await asked;
+    await server.closeAll();
+    answer();
+    // An error here would be nobody's: vitest fails on it.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    client.close();
+    slow.close();
+  });
+
+  it('says whose fault it is when it can not listen', async () => {
+    const port = await serve(withReplicas(1));
+    const second = new DnsServer({ table: new DnsTable(), log: quiet, upstreams: () => [], port });
+    await expect(second.listen(here)).rejects.toMatchObject({ code: 'Unavailable', reason: 'DNS_ADDRESS' });
   });
 
   it('names addresses of the asker’s networks in reverse', async () => {

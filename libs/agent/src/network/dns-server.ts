@@ -3,6 +3,7 @@ import { createSocket } from 'node:dgram';
 import type { Server, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import type { Logger } from '@berth/kernel';
+import { BerthError } from '@berth/kernel';
 import type { DecodedPacket, Packet } from 'dns-packet';
 import { decode, encode, encodingLength } from 'dns-packet';
 import { answerQuery, failureReply, formatErrorReply, truncateTo, udpLimitOf } from '../domain/dns/answer.ts';
@@ -45,7 +46,8 @@ export class DnsServer {
     return [...this.#listeners.keys()];
   }
 
-  /** Listens at an address; once only. Rejects if the address is not on this host (yet) or the port is taken. */
+  /** Listens at an address; once only. Unavailable with reason DNS_ADDRESS if the address is not on
+   *  this host (yet) or the port is taken. */
   async listen(address: string): Promise<void> {
     if (this.#listeners.has(address)) return;
     const port = this.#options.port ?? 53;
@@ -70,7 +72,7 @@ export class DnsServer {
       this.#listeners.delete(address);
       tcp.close();
       udp.close();
-      throw error;
+      throw cannotListen(address, error);
     }
     const warn = (err: Error): void => this.#options.log.warn({ err, address }, 'dns socket');
     udp.removeAllListeners('error').on('error', warn);
@@ -101,7 +103,13 @@ export class DnsServer {
 
   async #serveUdp(socket: UdpSocket, message: Buffer, from: RemoteInfo): Promise<void> {
     const answer = await this.#answer(message, from.address, 'udp');
-    if (answer) socket.send(answer, from.port, from.address);
+    if (answer && this.#isOpen(socket)) socket.send(answer, from.port, from.address);
+  }
+
+  /** Its network may have gone while the answer was on its way. */
+  #isOpen(socket: UdpSocket): boolean {
+    for (const listener of this.#listeners.values()) if (listener.udp === socket) return true;
+    return false;
   }
 
   #serveTcp(socket: Socket, listener: Listener): void {
@@ -146,6 +154,16 @@ export class DnsServer {
       this.#forwards -= 1;
     }
   }
+}
+
+function cannotListen(address: string, cause: unknown): BerthError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const remedy =
+    code === 'EADDRINUSE' ? '. Remedy: another name server holds the port; bind it to its own addresses' : '';
+  return new BerthError('Unavailable', `name server at ${address}: ${message}${remedy}`, {
+    reason: 'DNS_ADDRESS',
+    cause,
+  });
 }
 
 function encodeFor(packet: Packet, query: DecodedPacket, transport: 'udp' | 'tcp'): Buffer {
@@ -196,7 +214,11 @@ function askUdp(upstream: string, message: Buffer): Promise<Buffer | undefined> 
     socket.on('message', (answer) => {
       if (answer.length >= 2 && answer.readUInt16BE(0) === message.readUInt16BE(0)) done(answer);
     });
-    socket.connect(port, host, () => socket.send(message));
+    // Of a resolver without a route (IPv6 on a host that has none, say) the callback hears too, not the listener.
+    socket.connect(port, host, (error?: Error) => {
+      if (error) done(undefined);
+      else socket.send(message);
+    });
   });
 }
 
