@@ -472,6 +472,69 @@ describe('logs and exec', () => {
   });
 });
 
+describe('followed logs', () => {
+  /** A node that gives one line for each call, and ends the call after a second if told so. */
+  function follow(endsCalls: boolean) {
+    const set = setUp();
+    const { cluster, begin } = set;
+    let calls = 0;
+    cluster.serveRuntime(nodeFacts('n1', { manager: true }), {
+      async *logs(request, { signal }) {
+        calls += 1;
+        yield { stderr: false, line: Buffer.from(`call ${calls}`), atMs: calls };
+        do await cluster.clock.sleep(1_000, signal);
+        while (request.follow && !signal.aborted && !endsCalls);
+      },
+    });
+    cluster.start('scheduler');
+    begin();
+    return set;
+  }
+  const up = async (cluster: TestCluster) => {
+    await cluster.finish(cluster.control().applyStack({ spec: stackSpec('a', [serviceSpec('one')]) }));
+    await running(cluster, 1);
+  };
+  const read = (cluster: TestCluster, request: { taskId?: string; stack?: string }) => {
+    const lines: string[] = [];
+    const stop = new AbortController();
+    let ended = false;
+    const done = (async () => {
+      const responses = cluster.control().logs({ ...request, follow: true }, { signal: stop.signal });
+      for await (const line of responses) lines.push(line.line.toString());
+    })().then(
+      () => {
+        ended = true;
+      },
+      () => {},
+    );
+    return { lines, stop: () => stop.abort(), ended: () => ended, done };
+  };
+
+  it('of a task that is taken away end; the scheduler goes on', async () => {
+    const { cluster } = follow(false);
+    await up(cluster);
+    const [view] = await cluster.tasks();
+    const reading = read(cluster, { taskId: view?.task?.id ?? '' });
+    await cluster.clock.advance(500);
+    expect(reading.lines).toEqual(['call 1']);
+    await cluster.finish(cluster.control().applyStack({ spec: stackSpec('a', [serviceSpec('two')]) }));
+    await cluster.clock.advance(2_000);
+    expect((await cluster.tasks()).map(({ task }) => task?.service)).toEqual(['two']);
+    reading.stop();
+    await cluster.finish(reading.done);
+  });
+
+  it('go on after their agent has restarted in good order, from where they were', async () => {
+    const { cluster } = follow(true);
+    await up(cluster);
+    const reading = read(cluster, { stack: 'a' });
+    await cluster.clock.advance(4_500);
+    expect(reading.lines.length).toBeGreaterThan(1);
+    reading.stop();
+    await cluster.finish(reading.done);
+  });
+});
+
 it('a restarting container is seen with its next run', async () => {
   const { cluster, agent, begin } = setUp();
   cluster.start('scheduler');

@@ -4,7 +4,7 @@ import type { ExecRequest, ExecResponse, LogsRequest, LogsResponse, TaskView } f
 import { TaskState } from '@berth/contracts/workload';
 import type { CallExtra, CallerContext } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError } from '@berth/kernel';
-import { defaultNamespace, taskName } from '@berth/workload';
+import { defaultNamespace, effectiveState, isEnded, taskName } from '@berth/workload';
 import { findTask } from '../../domain/view/find-task.ts';
 import type { Mirrors } from '../mirrors.ts';
 import type { SchedulerOptions } from '../options.ts';
@@ -32,9 +32,15 @@ export class RuntimeProxy {
     const signal = AbortSignal.any([call.signal, ended.signal]);
     const channel = new Channel<LogsResponse>();
     const started = new Set<string>();
+    const single = request.taskId !== '';
+    const meant = this.#selector(request);
     let running = 0;
+    // Called at each step of the mirror too: it must not throw, for whatever has become of the tasks.
     const start = (): void => {
-      for (const view of this.#meant(request)) {
+      const views = meant();
+      // Nothing takes the place of a single task that is gone.
+      if (single && views.length === 0 && running === 0) channel.end();
+      for (const view of views) {
         const id = view.task?.id ?? '';
         if (started.has(id) || !hasOutput(view)) continue;
         started.add(id);
@@ -42,13 +48,12 @@ export class RuntimeProxy {
         this.#pump(view, request, call, signal, channel).then(
           () => {
             running -= 1;
-            if (running === 0 && !request.follow) channel.end();
+            if (running === 0 && (single || !request.follow)) channel.end();
           },
           (error: unknown) => channel.end({ error }),
         );
       }
     };
-    if (this.#meant(request).length === 0) throw nothingMeant(request);
     start();
     if (running === 0 && !request.follow) return;
     const off = request.follow ? this.#mirrors.feed.onStep(start) : undefined;
@@ -107,7 +112,9 @@ export class RuntimeProxy {
           tail = undefined;
           if (!(await channel.push({ ...line, taskId, taskName: name }))) return;
         }
-        return;
+        // An agent that stops in good order ends its streams; the task may go on.
+        if (!request.follow || this.#isOver(taskId)) return;
+        await clock.sleep(retryMs, signal);
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
@@ -121,17 +128,27 @@ export class RuntimeProxy {
     }
   }
 
-  #meant(request: LogsRequest): TaskView[] {
+  /** The tasks meant, as they are whenever it is asked. NotFound if there is none now. */
+  #selector(request: LogsRequest): () => TaskView[] {
     if (request.taskId !== '') {
-      return [findTask(this.#views(), request.taskId, (nodeId) => this.#hostname(nodeId))];
+      const id = findTask(this.#views(), request.taskId, (nodeId) => this.#hostname(nodeId)).task?.id;
+      return () => this.#views().filter(({ task }) => task?.id === id);
     }
     const namespace = request.namespace || defaultNamespace;
-    return this.#views().filter(
-      ({ task }) =>
-        task?.namespace === namespace &&
-        task.stack === request.stack &&
-        (request.service === '' || task.service === request.service),
-    );
+    const select = (): TaskView[] =>
+      this.#views().filter(
+        ({ task }) =>
+          task?.namespace === namespace &&
+          task.stack === request.stack &&
+          (request.service === '' || task.service === request.service),
+      );
+    if (select().length === 0) throw nothingMeant(request);
+    return select;
+  }
+
+  #isOver(taskId: string): boolean {
+    const view = this.#views().find(({ task }) => task?.id === taskId);
+    return view?.task === undefined || isEnded(effectiveState(view.task, view.status));
   }
 
   #views(): TaskView[] {
