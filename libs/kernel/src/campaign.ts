@@ -1,4 +1,4 @@
-import { BerthError, isBerthError } from './errors.ts';
+import { BerthError, isBerthError, isPassing } from './errors.ts';
 import type { Clock } from './ports/clock.ts';
 import type { CampaignOptions, Leadership, Store, StoreLease } from './ports/store.ts';
 
@@ -27,11 +27,7 @@ export async function campaignFor(
     } catch (error) {
       // Nobody answers, or too late, or the store is full: the candidate goes on trying, as it would wait for another
       // leader's end.
-      const passing =
-        isBerthError(error, 'Unavailable') ||
-        isBerthError(error, 'Exhausted') ||
-        isBerthError(error, 'FailedPrecondition', 'LEASE_LOST');
-      if (!passing) throw error;
+      if (!isPassing(error) && !isBerthError(error, 'FailedPrecondition', 'LEASE_LOST')) throw error;
       await clock.sleep(retryMs, signal);
     }
   }

@@ -43,3 +43,8 @@ export function isBerthError(error: unknown, code?: ErrorCode, reason?: string):
     (reason === undefined || error.reason === reason)
   );
 }
+
+/** Will it pass by itself? Nobody answers, or the store has no room: a loop waits, and does what it wanted again. */
+export function isPassing(error: unknown): error is BerthError {
+  return isBerthError(error, 'Unavailable') || isBerthError(error, 'Exhausted');
+}

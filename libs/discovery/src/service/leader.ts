@@ -2,7 +2,7 @@ import type { ChangeFeed, RemoteMirror } from '@berth/changes';
 import type { Change, EndpointRecord } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import type { Clock, Compare, Leadership, Logger, MirrorStep, Store, TxnGroup } from '@berth/kernel';
-import { isBerthError, packTxns } from '@berth/kernel';
+import { isBerthError, isPassing, packTxns } from '@berth/kernel';
 import type { EndpointWrite, ServingWorld } from '../domain/endpoints.ts';
 import { forgottenEndpoints, reconcileEndpoints } from '../domain/endpoints.ts';
 import { abandonedMembers } from '../domain/members.ts';
@@ -119,8 +119,8 @@ export class RegistryLeader {
       try {
         await this.#round(leadership.fence);
       } catch (error) {
-        if (!isBerthError(error, 'Unavailable')) throw error;
-        log.warn({ error }, 'the store does not answer; trying again');
+        if (!isPassing(error)) throw error;
+        log.warn({ error }, 'the store does not answer or is full; trying again');
         this.#whole = true;
       }
       await this.#pause(plannedMs - clock.monotonic(), signal);

@@ -519,3 +519,34 @@ describe('certificates', () => {
     expect((await run(join.join(request, as({ role: 'anyone' })))).nodeId).not.toBe('');
   });
 });
+
+describe('a store that is full', () => {
+  it('ends no replica: what stands is served, and the rest goes on once there is room', async () => {
+    const { clock, store, joinNode, presence, registry, catalog, run } = make();
+    const { nodeId } = await joinNode('k1');
+    const agent = new FakeAgent(presence, clock, nodeId, describeNode());
+    await clock.advanceUntil(() => registry.view.node(nodeId)?.status === NODE_STATUS_READY);
+    const keeping = new AbortController();
+    const member = { identity: 'service:scheduler', instance: 'i1', address: 'a:1', hostname: '', version: '' };
+    store.setFull(true);
+    const kept = registry.keepMember(member, keeping.signal);
+    agent.beating = false;
+    // The replica loses its lease on top of it, and gets no new one.
+    for (const key of ['registry/replica/replica0', 'registry/leader/presence']) {
+      const lease = store.leaseOf(key);
+      if (lease) store.expire(lease);
+    }
+    await clock.advance(5_000);
+    expect((await run(catalog.listNodes({}, operator))).nodes).toHaveLength(1);
+    store.setFull(false);
+    agent.beating = true;
+    await clock.advanceUntil(
+      () =>
+        registry.view.node(nodeId)?.status === NODE_STATUS_READY &&
+        registry.view.memberList().some(({ identity }) => identity === 'service:scheduler'),
+    );
+    agent.kill();
+    keeping.abort();
+    await run(kept);
+  });
+});

@@ -4,7 +4,7 @@ import type { Change, Member } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import type { Clock, Logger, Rng, Store } from '@berth/kernel';
-import { isBerthError, packTxns } from '@berth/kernel';
+import { isBerthError, isPassing, packTxns } from '@berth/kernel';
 import type { ServingWorld } from '../domain/endpoints.ts';
 import { replacedBy } from '../domain/members.ts';
 import { registryOwner, replicas, scopeOfNetwork } from '../domain/records.ts';
@@ -153,7 +153,7 @@ export class Registry {
         if (holder === undefined || !holds(holder)) await this.#announce(member);
       } catch (error) {
         if (signal.aborted) break;
-        if (!isBerthError(error, 'Unavailable')) throw error;
+        if (!isPassing(error)) throw error;
         log.warn({ error, identity }, 'a member could not be listed; trying again');
       }
       await clock.sleep(keepMs, signal);

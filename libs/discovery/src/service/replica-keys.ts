@@ -1,5 +1,5 @@
 import type { Clock, Logger, Store, StoreLease, TxnGroup } from '@berth/kernel';
-import { isBerthError, packTxns } from '@berth/kernel';
+import { isBerthError, isPassing, packTxns } from '@berth/kernel';
 
 /** Pause before a store that did not answer is asked again. */
 const retryMs = 500;
@@ -54,8 +54,7 @@ export class ReplicaKeys {
         lease = await store.lease(ttlMs);
         await this.#under(lease, AbortSignal.any([signal, lease.lost]));
       } catch (error) {
-        if (!isBerthError(error, 'Unavailable') && !isBerthError(error, 'FailedPrecondition', 'LEASE_LOST'))
-          throw error;
+        if (!isPassing(error) && !isBerthError(error, 'FailedPrecondition', 'LEASE_LOST')) throw error;
         log.warn({ error }, 'the keys of this replica could not be written; trying again');
         await clock.sleep(retryMs, signal);
       }

@@ -231,4 +231,17 @@ describe('network-manager', () => {
     const foreign = handlers.watch({ hello: helloOf('c2', 'test'), since: undefined, scopes: [] }, anyone);
     await expect(foreign.next()).rejects.toMatchObject({ reason: 'WRONG_CLUSTER' });
   });
+
+  it('outlasts a full store', async () => {
+    const { clock, store, scheduler, handlers, failures } = setUp();
+    await clock.advance(500);
+    store.setFull(true);
+    scheduler.set('s1', ['default']);
+    await clock.advance(2_000);
+    expect(failures).toEqual([]);
+    store.setFull(false);
+    await clock.advance(500);
+    const lease = handlers.leaseBlock({ stackId: 's1', network: 'default', fullBlocks: [] }, node('a'));
+    expect((await run(clock, lease)).lease).toBeDefined();
+  });
 });

@@ -3,7 +3,7 @@ import { ChangeFeed } from '@berth/changes';
 import type { Change } from '@berth/contracts/network';
 import type { Change as SchedulerChange, Stack } from '@berth/contracts/scheduler';
 import type { Clock, Logger, Rng, Store } from '@berth/kernel';
-import { isBerthError, newId, unreachable } from '@berth/kernel';
+import { isPassing, newId, unreachable } from '@berth/kernel';
 import type { DeclaredStacks, NetworkAction } from '../domain/reconcile.ts';
 import { reconcileNetworks } from '../domain/reconcile.ts';
 import { networkOwner } from '../domain/records.ts';
@@ -96,8 +96,8 @@ export class NetworkManager {
           await this.#options.clock.sleep(retryMs, signal);
         }
       } catch (error) {
-        if (!isBerthError(error, 'Unavailable')) throw error;
-        this.#options.log.warn({ error }, 'the store does not answer; trying again');
+        if (!isPassing(error)) throw error;
+        this.#options.log.warn({ error }, 'the store does not answer or is full; trying again');
         this.#dirty = true;
         await this.#options.clock.sleep(retryMs, signal);
       }

@@ -41,6 +41,7 @@ export class MemoryStore implements Store {
   #revision = 1;
   #compacted = 0;
   #available = true;
+  #full = false;
   readonly #leaseOf = new Map<string, MemoryLease>();
   readonly #listeners = new Set<() => void>();
   readonly #leases = new Set<MemoryLease>();
@@ -81,6 +82,7 @@ export class MemoryStore implements Store {
     if (!request.compares.every((compare) => this.#holds(compare))) {
       return { committed: false, revision: this.#revision };
     }
+    if (request.ops.some(({ kind }) => kind === 'put')) this.#needSpace();
     for (const op of request.ops) {
       if (op.kind === 'put' && op.lease && !this.#isAlive(op.lease)) {
         throw new BerthError('FailedPrecondition', `lease ${op.lease.id} is over`, { reason: 'LEASE_LOST' });
@@ -117,6 +119,7 @@ export class MemoryStore implements Store {
 
   async lease(ttlMs: number): Promise<StoreLease> {
     this.#needAvailable();
+    this.#needSpace();
     this.#leaseCount += 1;
     const lease = createLease({
       id: `${this.#leaseCount}`,
@@ -137,6 +140,11 @@ export class MemoryStore implements Store {
   setAvailable(available: boolean): void {
     this.#available = available;
     this.#notify();
+  }
+
+  /** While true, puts and new leases throw Exhausted, as with an etcd that has reached its quota. */
+  setFull(full: boolean): void {
+    this.#full = full;
   }
 
   /** Forgets the history before a revision (default: now), as etcd's compaction does. */
@@ -170,6 +178,10 @@ export class MemoryStore implements Store {
 
   #needAvailable(): void {
     if (!this.#available) throw new BerthError('Unavailable', 'the store does not answer', { reason: 'UNREACHABLE' });
+  }
+
+  #needSpace(): void {
+    if (this.#full) throw new BerthError('Exhausted', 'the store is full', { reason: 'STORE_FULL' });
   }
 
   #epoch(): string {
