@@ -1,4 +1,5 @@
 import type { Logger } from '@berth/kernel';
+import { isBerthError } from '@berth/kernel';
 
 /** What a process holds while it runs. */
 export interface Running {
@@ -65,7 +66,8 @@ async function run(
     timer.unref();
   };
   if (first === 'signal') limit();
-  const running = await starting;
+  const running = await started(starting, signal);
+  if (running === undefined) return 0;
   if (first !== 'signal') {
     logger.info({}, `${options.name} runs`);
     const done: Promise<'done' | 'died'> =
@@ -82,4 +84,14 @@ async function run(
   }
   await running.stop();
   return code;
+}
+
+/** Undefined when the start was given up because the process was asked to stop. */
+async function started(starting: Promise<Running>, signal: AbortSignal): Promise<Running | undefined> {
+  try {
+    return await starting;
+  } catch (error) {
+    if (signal.aborted && isBerthError(error, 'Cancelled')) return undefined;
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 // node test-process.ts MODE: a process to stop, crash and end. Modes below.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BerthError } from '@berth/kernel';
 import { createLogger } from './logger.ts';
 import type { Running } from './run-process.ts';
 import { runProcess } from './run-process.ts';
@@ -12,8 +13,14 @@ const modes: Record<string, () => Promise<Running>> = {
   serves: async () => ({ stop: async () => logger.info({}, 'let go of everything') }),
   'stops slowly': async () => ({ stop: () => sleep(60_000) }),
   'starts slowly': async () => {
+    logger.info({}, 'test starts');
     await sleep(300);
     return { stop: async () => logger.info({}, 'let go of everything') };
+  },
+  'gives up its start': async () => {
+    logger.info({}, 'test starts');
+    await sleep(300);
+    throw new BerthError('Cancelled', 'asked to stop before it was there');
   },
   'is done': async () => ({ stop: async () => {}, done: sleep(50) }),
   dies: async () => ({
