@@ -16,12 +16,16 @@ export const rpcLimits = {
   retryAttemptsMax: 10,
   /** Largest message in either direction. */
   messageBytesMax: 16 * 1024 * 1024,
+  /** Largest message on the join port, where nobody is known: a CSR, a token and what a host says of itself. */
+  joinMessageBytesMax: 64 * 1024,
   /** Text of an error on the wire; longer ones are cut. */
   errorMessageBytesMax: 2_048,
   /** Reason and details of an error on the wire; larger details are left out. */
   errorDetailsBytesMax: 4_096,
   /** Calls at a time on one connection. */
   streamsPerConnectionMax: 4_096,
+  /** The same on the join port. */
+  joinStreamsPerConnectionMax: 16,
   /** A client closes a connection without calls after this time. */
   idleTimeoutMs: 300_000,
   /** How often certificate files are looked at for a change. */

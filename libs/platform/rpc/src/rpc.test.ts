@@ -293,6 +293,19 @@ describe('the join port', () => {
     await server.stop(0);
   });
 
+  it('takes no large message of a stranger', async () => {
+    const services = [bind(rpc.join, joinHandler)];
+    const access = { kind: 'join', tls: memoryTls(registryTls) } as const;
+    const server = await startServer({ address: '127.0.0.1:0', access, services, logger });
+    const { dialer } = await pinned(server.port, caDigest(cluster.authority.certPem));
+    const client = dialer.client(rpc.join, { identity: registry, addresses: () => [`127.0.0.1:${server.port}`] });
+    expect(await client.join({ csr: Buffer.alloc(32 * 1024) })).toMatchObject({ nodeId: 'anyone' });
+    const error = await client.join({ csr: Buffer.alloc(128 * 1024) }).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'Exhausted' });
+    dialer.close();
+    await server.stop(0);
+  });
+
   it('does not fall for a server that shows the right CA with a certificate of its own', async () => {
     const impostor = await (await TestCluster.create()).certificate(registry);
     const tls = memoryTls({ ...impostor, ca: cluster.authority.certPem });

@@ -56,7 +56,7 @@ export async function startServer(options: ServerOptions): Promise<RpcServer> {
   setLogVerbosity(logVerbosity.NONE);
   const server = createServer({
     ...channelOptions,
-    'grpc.max_concurrent_streams': rpcLimits.streamsPerConnectionMax,
+    ...callerLimits(access),
     interceptors: [callerInterceptor(fixedCaller(access))],
   } as object).use(middleware(options, stopping.signal));
   for (const service of options.services) {
@@ -89,6 +89,15 @@ export async function startServer(options: ServerOptions): Promise<RpcServer> {
       credentials?.close();
       if (access.kind === 'unix') rmSync(options.address, { force: true });
     },
+  };
+}
+
+/** What one connection may ask of this process: of a stranger it takes little. */
+function callerLimits(access: ServerAccess): Record<string, number> {
+  if (access.kind !== 'join') return { 'grpc.max_concurrent_streams': rpcLimits.streamsPerConnectionMax };
+  return {
+    'grpc.max_concurrent_streams': rpcLimits.joinStreamsPerConnectionMax,
+    'grpc.max_receive_message_length': rpcLimits.joinMessageBytesMax,
   };
 }
 
