@@ -7,6 +7,7 @@ import type { FixtureOptions } from './assignment-fixture.ts';
 import { assignmentFixture } from './assignment-fixture.ts';
 import { label } from './labels.ts';
 import { NodeTasks } from './node-tasks.ts';
+import { recordFrom } from './task-record.ts';
 
 const node = { clusterId: 'c', nodeId: 'n', hostname: 'h1' };
 const shutdown = { desired: DesiredState.DESIRED_STATE_SHUTDOWN };
@@ -106,6 +107,14 @@ describe('a new task', () => {
     n.see(container('a', 1, running, { health: 'healthy' }));
     expect(n.at(4).states).toEqual({ a: 'running 1.4' });
     expect(n.at(5)).toMatchObject({ actions: [], statuses: [] });
+  });
+
+  it('waits for it also when the scheduler was faster than the engine', () => {
+    const tasks = new NodeTasks({ node, now: 0 });
+    tasks.sync({ full: true, first: true, assignments: [assignmentFixture('a')], removed: [] });
+    tasks.containers.seeAll(tasks.containers.ticket(), [container('old', 1, running)]);
+    tasks.listed();
+    expect(tasks.decide(1).actions.map(({ taskId, action }) => `${action.kind} ${taskId}`)).toEqual(['stop old']);
   });
 
   it('waits for what is not ours any more, and says so; a restart in place does not', () => {
@@ -321,6 +330,16 @@ describe('an agent that comes back', () => {
     expect(first.statuses[0]).toMatchObject({ failedRuns: 2 });
     n.see(container('a', 3, exited(2)));
     expect(n.at(1)).toMatchObject({ states: { a: 'restarting 4.1' } });
+  });
+
+  it('counts failed runs on from the scheduler when its own record is older', () => {
+    const record = recordFrom({ lastRun: 0, lastSeq: 0, failedRuns: 0 }, [container('a', 2, exited(1))]);
+    const tasks = new NodeTasks({ node, now: 0, records: new Map([['a', record]]) });
+    const assignment = { lastRun: 5, lastSeq: 3, failedRuns: 4 };
+    tasks.sync({ full: true, first: true, assignments: [assignmentFixture('a', { assignment })], removed: [] });
+    tasks.containers.seeAll(tasks.containers.ticket(), [container('a', 5, exited(1))]);
+    tasks.listed();
+    expect(tasks.decide(0).statuses).toMatchObject([{ run: 6, failedRuns: 5 }]);
   });
 
   it('sees the end of a container that ended while it was away', () => {

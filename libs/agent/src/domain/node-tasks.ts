@@ -123,6 +123,8 @@ export class NodeTasks {
   /** The engine's containers are known from now on. */
   listed(): void {
     this.#listed = true;
+    // The scheduler may have been faster than the engine: what is not ours is known only now.
+    if (this.#synced) this.#raiseBarrier();
   }
 
   /** Tasks that run from the node's own manifest. A one-shot among them runs once in each life of the agent. */
@@ -168,7 +170,10 @@ export class NodeTasks {
     }
     this.#synced = true;
     // A delta on a session that goes on speaks of changes; all else says anew what is ours.
-    if (!step.first && !step.full) return;
+    if (step.first || step.full) this.#raiseBarrier();
+  }
+
+  #raiseBarrier(): void {
     for (const taskId of this.#table.byTask().keys()) {
       if (!this.#statics.has(taskId) && !this.#isWanted(taskId)) this.#barrier.add(taskId);
     }

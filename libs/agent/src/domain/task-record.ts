@@ -79,13 +79,17 @@ export function recordFrom(
 }
 
 /** Never behind what the scheduler has accepted: an agent whose record is older counts on from there. */
-export function caughtUp(record: TaskRecord, assignment: Pick<Assignment, 'lastRun' | 'lastSeq'>): TaskRecord {
+export function caughtUp(
+  record: TaskRecord,
+  assignment: Pick<Assignment, 'lastRun' | 'lastSeq' | 'failedRuns'>,
+): TaskRecord {
   if (assignment.lastRun > record.run) {
     return {
       ...record,
       run: assignment.lastRun,
       seq: assignment.lastSeq,
       judgedRun: Math.max(record.judgedRun, assignment.lastRun - 1),
+      failedRuns: Math.max(record.failedRuns, assignment.failedRuns),
     };
   }
   if (assignment.lastRun === record.run && assignment.lastSeq > record.seq) {
