@@ -121,8 +121,8 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
         }
       } catch (error) {
         if (signal.aborted) return;
-        // An engine that is away is no news to handle here: its calls fail with Unavailable until it is back.
-        if (!isConnectionLoss(error)) throw error;
+        // An engine that is away, or answers with an error, is no news to handle here: its calls say so until it is back.
+        if (!(error instanceof BerthError) && !isConnectionLoss(error)) throw error;
       }
       await pause(reconnectMs, signal);
     }

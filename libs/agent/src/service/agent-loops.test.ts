@@ -33,6 +33,8 @@ class ControlPlane {
   readonly endpoints = new Map<string, Endpoint>();
   readonly announcements: AnnounceEndpointsRequest[] = [];
   readonly heartbeats: Heartbeat[] = [];
+  /** Tasks of which the scheduler takes no word from this node. */
+  readonly foreign = new Set<string>();
   readonly sinces: (number | undefined)[] = [];
   #revision = 1;
   #assigned = new Map<string, Assignment>();
@@ -105,6 +107,8 @@ class ControlPlane {
         }
       },
       async reportStatus({ statuses }: { statuses: TaskStatus[] }) {
+        const refused = statuses.find(({ taskId }) => plane.foreign.has(taskId));
+        if (refused) throw new BerthError('PermissionDenied', `task ${refused.taskId} is not on the caller's node`);
         for (const status of statuses) {
           plane.statuses.set(status.taskId, status);
           plane.history.push(`${status.taskId} ${status.run} ${stateName(status.state)}`);
@@ -433,6 +437,32 @@ describe('an engine that is away', () => {
     runtime.up = true;
     await world.until('b', 'running 1');
     await world.until('a', 'shutdown 1');
+  });
+});
+
+describe('what goes wrong around it', () => {
+  it('a status that is refused does not hold up the others', async () => {
+    const { plane, clock } = await begin();
+    plane.foreign.add('c');
+    plane.assign(...['a', 'b', 'c', 'd', 'e'].map((id) => assignmentFixture(id)));
+    await clock.advanceUntil(() => ['a', 'b', 'd', 'e'].every((id) => world.state(id) === 'running 1'));
+    expect(world.state('c')).toBe('unknown');
+    await clock.advance(5_000);
+    const refusals = world.log.lines.filter(({ message }) => message === 'the scheduler refuses a status');
+    expect(refusals.length).toBeGreaterThan(0);
+    expect(refusals.length).toBeLessThan(5);
+  });
+
+  it('a full disk costs nothing that runs, and is made good when there is room again', async () => {
+    const { plane, clock, disk } = await begin();
+    disk.full = true;
+    plane.assign(assignmentFixture('a'));
+    await world.until('a', 'running 1');
+    await clock.advance(20_000);
+    expect(world.deaths).toEqual([]);
+    disk.full = false;
+    await clock.advance(10_000);
+    expect((await new AgentCache(disk, world.log).load()).assignments).toHaveLength(1);
   });
 });
 

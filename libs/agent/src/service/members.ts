@@ -1,7 +1,7 @@
 import type { Member } from '@berth/contracts/registry';
 import { Member as Members } from '@berth/contracts/registry';
 import type { Disk, Identity, Logger, RpcTarget } from '@berth/kernel';
-import { formatIdentity } from '@berth/kernel';
+import { formatIdentity, isBerthError } from '@berth/kernel';
 import { seal, unseal } from '../domain/sealed.ts';
 
 const fileName = 'cache/members';
@@ -17,6 +17,8 @@ export class MemberDirectory {
   readonly #log: Logger;
   readonly #listeners = new Set<(members: readonly Member[]) => void>();
   #members: readonly Member[] = [];
+  /** Is it on disk as it is here? */
+  #kept = true;
   #seeds = new Map<string, readonly string[]>();
 
   constructor(options: MemberDirectoryOptions) {
@@ -46,9 +48,16 @@ export class MemberDirectory {
     const before = JSON.stringify(this.#members);
     this.#members = members;
     const text = JSON.stringify(members.map((member) => Members.toJSON(member)));
-    if (before === JSON.stringify(members)) return;
-    for (const listener of this.#listeners) listener(members);
-    await this.#disk.write(fileName, seal(new TextEncoder().encode(text)));
+    if (before === JSON.stringify(members) && this.#kept) return;
+    if (before !== JSON.stringify(members)) for (const listener of this.#listeners) listener(members);
+    try {
+      await this.#disk.write(fileName, seal(new TextEncoder().encode(text)));
+      this.#kept = true;
+    } catch (error) {
+      if (!isBerthError(error)) throw error;
+      this.#kept = false;
+      this.#log.error({ error: error.message }, 'the member list could not be kept; the next one is');
+    }
   }
 
   onChange(listener: (members: readonly Member[]) => void): () => void {

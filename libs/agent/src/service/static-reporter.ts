@@ -41,6 +41,8 @@ export class StaticReporter {
       await this.#wake.wait(Number.POSITIVE_INFINITY, signal);
       await clock.sleep(coalesceMs, signal);
       if (signal.aborted) return;
+      // Only managers have any, and only they may report.
+      if (this.#o.tasks.statics.length === 0) continue;
       try {
         await client.reportStatic(this.#list(), { signal });
         retry.succeeded();

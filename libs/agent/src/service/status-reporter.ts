@@ -9,6 +9,8 @@ import { Wake } from './wake.ts';
 /** Statuses that come within this time go in one batch. */
 const coalesceMs = 20;
 const batchMax = 500;
+/** What the same request gets again, however often it is sent. */
+const refusals: ReadonlySet<string> = new Set(['PermissionDenied', 'InvalidArgument']);
 
 export interface StatusReporterOptions {
   readonly client: ClientOf<typeof rpc.dispatch>;
@@ -38,26 +40,41 @@ export class StatusReporter {
     return this.#pending.size;
   }
 
+  /** Sent and unchanged meanwhile: done. */
+  #done(statuses: readonly TaskStatus[]): void {
+    for (const status of statuses) {
+      if (this.#pending.get(status.taskId) === status) this.#pending.delete(status.taskId);
+    }
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     const { client, clock, rng, log } = this.#o;
     const retry = new RetryPause({ clock, rng });
+    let sizeMax = batchMax;
     while (!signal.aborted) {
       if (this.#pending.size === 0) await this.#wake.wait(Number.POSITIVE_INFINITY, signal);
       await clock.sleep(coalesceMs, signal);
       if (signal.aborted) return;
-      const statuses = [...this.#pending.values()].slice(0, batchMax);
+      const statuses = [...this.#pending.values()].slice(0, sizeMax);
       if (statuses.length === 0) continue;
       try {
         const { unknownTaskIds } = await client.reportStatus({ statuses }, { signal });
-        // Sent and unchanged meanwhile: done.
-        for (const status of statuses) {
-          if (this.#pending.get(status.taskId) === status) this.#pending.delete(status.taskId);
-        }
+        this.#done(statuses);
+        sizeMax = Math.min(batchMax, sizeMax * 2);
         if (unknownTaskIds.length > 0) log.debug({ tasks: unknownTaskIds }, 'statuses of tasks that are gone');
         retry.succeeded();
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
+        if (refusals.has(error.code)) {
+          // One status that is refused refuses its batch: found by halves, it must not hold up the others for ever.
+          if (statuses.length > 1) sizeMax = Math.ceil(statuses.length / 2);
+          else {
+            log.error({ error: error.message, taskId: statuses[0]?.taskId }, 'the scheduler refuses a status');
+            this.#done(statuses);
+          }
+          continue;
+        }
         if (retry.first) log.warn({ error: error.message, tasks: statuses.length }, 'statuses wait for the scheduler');
         await retry.pause(signal);
       }

@@ -20,6 +20,8 @@ const startConcurrency = 8;
 const listIntervalMs = 30_000;
 /** Waits this long for more changes before it writes to disk. */
 const saveDelayMs = 100;
+/** A disk that refuses is tried again after this time: what runs goes on meanwhile. */
+const saveRetryMs = 5_000;
 
 export interface TaskEngineOptions {
   readonly tasks: NodeTasks;
@@ -311,13 +313,23 @@ export class TaskEngine {
       await this.#save.wait(Number.POSITIVE_INFINITY, signal);
       if (signal.aborted) return;
       await this.#o.clock.sleep(saveDelayMs, signal);
-      await this.#store();
+      if (await this.#store()) continue;
+      await this.#o.clock.sleep(saveRetryMs, signal);
+      this.#save.notify();
     }
   }
 
-  #store(): Promise<void> {
-    const { tasks, cache } = this.#o;
-    return cache.save({ records: tasks.records, assignments: tasks.assignments });
+  /** False if the disk refused. */
+  async #store(): Promise<boolean> {
+    const { tasks, cache, log } = this.#o;
+    try {
+      await cache.save({ records: tasks.records, assignments: tasks.assignments });
+      return true;
+    } catch (error) {
+      if (!isBerthError(error)) throw error;
+      log.error({ error: error.message }, 'the tasks of this node could not be kept; trying again');
+      return false;
+    }
   }
 }
 

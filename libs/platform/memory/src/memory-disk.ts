@@ -1,8 +1,10 @@
 import type { Disk } from '@berth/kernel';
-import { assert } from '@berth/kernel';
+import { assert, BerthError } from '@berth/kernel';
 
 /** A folder in memory. It outlives the process that wrote it: give the same one to the next. */
 export class MemoryDisk implements Disk {
+  /** True: nothing more is written. */
+  full = false;
   readonly #files = new Map<string, Uint8Array>();
 
   async read(name: string): Promise<Uint8Array | undefined> {
@@ -11,6 +13,7 @@ export class MemoryDisk implements Disk {
   }
 
   async write(name: string, data: Uint8Array): Promise<void> {
+    if (this.full) throw new BerthError('Unavailable', `write ${name}: no space left`, { reason: 'DISK' });
     this.#files.set(pathOf(name), Buffer.from(data));
   }
 

@@ -37,7 +37,7 @@ describe('files of FileDisk', () => {
     expect(readdirSync(root)).toEqual(['a']);
     writeFileSync(join(root, 'b.1-1.tmp'), 'torn');
     expect(await disk.list('.')).toEqual(['a']);
-    await expect(disk.write('a/b', Buffer.from('x'))).rejects.toThrow();
+    await expect(disk.write('a/b', Buffer.from('x'))).rejects.toMatchObject({ code: 'Unavailable', reason: 'DISK' });
     expect(readdirSync(root).sort()).toEqual(['a', 'b.1-1.tmp']);
   });
 });

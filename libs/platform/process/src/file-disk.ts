@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import type { Disk } from '@berth/kernel';
-import { assert } from '@berth/kernel';
+import { assert, BerthError } from '@berth/kernel';
 
 /** A process's own folder. A write is whole or not at all, also when the power goes in the middle of it. */
 export class FileDisk implements Disk {
@@ -23,6 +23,14 @@ export class FileDisk implements Disk {
 
   async write(name: string, data: Uint8Array, options: { readonly mode?: number } = {}): Promise<void> {
     const path = this.#path(name);
+    try {
+      await this.#replace(path, data, options);
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).code === undefined ? error : cannotWrite(path, error);
+    }
+  }
+
+  async #replace(path: string, data: Uint8Array, options: { readonly mode?: number }): Promise<void> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     this.#writes += 1;
     const temporary = `${path}.${process.pid}-${this.#writes}.tmp`;
@@ -83,4 +91,8 @@ async function syncFolder(path: string): Promise<void> {
 
 function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+function cannotWrite(path: string, cause: unknown): BerthError {
+  return new BerthError('Unavailable', `write ${path}: ${(cause as Error).message}`, { reason: 'DISK', cause });
 }

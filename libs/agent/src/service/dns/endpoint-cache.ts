@@ -2,12 +2,15 @@ import type { FeedStep } from '@berth/changes';
 import type { Change } from '@berth/contracts/registry';
 import { Endpoint } from '@berth/contracts/registry';
 import type { Clock, Disk, Logger, Revision } from '@berth/kernel';
+import { isBerthError } from '@berth/kernel';
 import type { DnsTable } from '../../domain/dns/dns-table.ts';
 import { seal, unseal } from '../../domain/sealed.ts';
 
 const folder = 'cache/endpoints';
 /** A burst of changes is written to disk once. */
 const writeDelayMs = 500;
+/** A disk that refuses is tried again after this time. */
+const writeRetryMs = 5_000;
 
 interface HeldNetwork {
   revision: Revision;
@@ -105,28 +108,42 @@ export class EndpointCache {
     while (!signal.aborted) {
       if (this.#dirty.size === 0) await this.#changed(signal);
       await this.#options.clock.sleep(writeDelayMs, signal);
-      await this.#write();
+      if (!(await this.#write())) await this.#options.clock.sleep(writeRetryMs, signal);
     }
   }
 
-  async #write(): Promise<void> {
-    const { disk } = this.#options;
+  /** False if the disk refused: what it did not take stays dirty. */
+  async #write(): Promise<boolean> {
+    const { log } = this.#options;
     for (const networkId of [...this.#dirty]) {
       this.#dirty.delete(networkId);
-      const name = `${folder}/${networkId}`;
-      const held = this.#networks.get(networkId);
-      if (!held) {
-        await disk.remove(name);
-        continue;
+      try {
+        await this.#writeNetwork(networkId);
+      } catch (error) {
+        if (!isBerthError(error)) throw error;
+        this.#dirty.add(networkId);
+        log.error({ error: error.message }, 'endpoints could not be kept; trying again');
+        return false;
       }
-      const content: CacheFile = {
-        version: 1,
-        networkId,
-        revision: held.revision,
-        endpoints: [...held.endpoints.values()].map((endpoint) => Endpoint.toJSON(endpoint)),
-      };
-      await disk.write(name, seal(new TextEncoder().encode(JSON.stringify(content))));
     }
+    return true;
+  }
+
+  async #writeNetwork(networkId: string): Promise<void> {
+    const { disk } = this.#options;
+    const name = `${folder}/${networkId}`;
+    const held = this.#networks.get(networkId);
+    if (!held) {
+      await disk.remove(name);
+      return;
+    }
+    const content: CacheFile = {
+      version: 1,
+      networkId,
+      revision: held.revision,
+      endpoints: [...held.endpoints.values()].map((endpoint) => Endpoint.toJSON(endpoint)),
+    };
+    await disk.write(name, seal(new TextEncoder().encode(JSON.stringify(content))));
   }
 
   #touch(networkId: string): void {

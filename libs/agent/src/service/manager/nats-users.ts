@@ -9,6 +9,8 @@ export const natsFolders = { config: 'nats/config', certs: '/certs', data: '/dat
 const issuedFile = 'nats/issued.json';
 /** Several changes at once cost one reload. */
 const coalesceMs = 100;
+/** A disk that refuses is tried again after this time. */
+const retryMs = 5_000;
 
 /** Services that speak to NATS. */
 const services: readonly Identity[] = ['registry', 'scheduler', 'network-manager'].map((name) => ({
@@ -91,8 +93,16 @@ export class NatsUsers {
       await this.#wake.wait(Number.POSITIVE_INFINITY, signal);
       await clock.sleep(coalesceMs, signal);
       if (signal.aborted) return;
-      await this.#keep();
-      if (!(await this.#write())) continue;
+      try {
+        await this.#keep();
+        if (!(await this.#write())) continue;
+      } catch (error) {
+        if (!isBerthError(error)) throw error;
+        log.error({ error: error.message }, 'users of NATS could not be written; trying again');
+        await clock.sleep(retryMs, signal);
+        this.#wake.notify();
+        continue;
+      }
       try {
         await reload();
         log.info({ nodes: this.#nodes.length }, 'NATS users are new');
