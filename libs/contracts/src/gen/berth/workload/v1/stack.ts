@@ -391,7 +391,10 @@ export interface ContainerSpec {
   user: string;
   /** Working directory; empty keeps the image's. */
   workingDir: string;
-  /** Host name; empty means the task's name. */
+  /**
+   * Host name; empty means one made of service, slot and task id. Never a name of the network: the engine answers it
+   * itself, past any health check.
+   */
   hostname: string;
   /** Linux capabilities to add. */
   capAdd: string[];
