@@ -35,7 +35,9 @@ export async function buildImages(options: BuildOptions): Promise<BuiltImage[]> 
     const missing = images.filter(({ reference }) => !references.has(reference));
     const recipes = missing.map(({ recipe }) => recipe);
     const bases =
-      source === 'debian' ? await new DebianBases(engine, references, staging, onProgress).make(recipes) : [];
+      source === 'debian'
+        ? await new DebianBases(engine, new Set(references.keys()), staging, onProgress).make(recipes)
+        : [];
     for (const [index, image] of missing.entries()) {
       onProgress(`image ${image.recipe.name}`);
       await build(engine, image, bases[index]);
@@ -96,14 +98,20 @@ async function build(engine: ImageEngine, image: StagedImage, base: string | und
 }
 
 /** Gives an image its tags and takes those of its earlier contents away, with which these go. */
-async function nameImage(engine: ImageEngine, references: ReadonlySet<string>, image: StagedImage): Promise<void> {
+async function nameImage(
+  engine: ImageEngine,
+  references: ReadonlyMap<string, string>,
+  image: StagedImage,
+): Promise<void> {
   for (const tag of image.tags) {
     const name = `${image.recipe.name}:${tag}`;
+    const id = references.get(image.reference);
+    if (id !== undefined && references.get(name) === id) continue;
     if (image.recipe.standIn && references.has(name) && !(await engine.isOwn(name))) continue;
     await engine.docker('image', 'tag', image.reference, name);
   }
   const keep = [image.key, ...image.recipe.tags];
-  for (const reference of references) {
+  for (const reference of references.keys()) {
     const [repository, tag = ''] = reference.split(':');
     if (repository === image.repository && !keep.includes(tag)) await engine.removeReference(reference);
   }

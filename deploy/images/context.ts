@@ -1,20 +1,11 @@
-import {
-  copyFileSync,
-  cpSync,
-  globSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { join, resolve } from 'node:path';
-import { run } from '../system/run.ts';
+import { copyFileSync, cpSync, globSync, linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { bundle } from './bundles.ts';
 import { contentKey } from './cache.ts';
 import type { ImageRecipe } from './catalogue.ts';
+import { checkout } from './paths.ts';
 
-export const checkout = resolve(import.meta.dirname, '../..');
+export { checkout } from './paths.ts';
 
 /** Puts all that goes into an image into a folder of its own, the context of its build, and returns the path. */
 export async function stage(recipe: ImageRecipe, staging: string): Promise<string> {
@@ -23,13 +14,6 @@ export async function stage(recipe: ImageRecipe, staging: string): Promise<strin
   for (const file of recipe.files ?? []) cpSync(join(checkout, file), join(context, file));
   if (recipe.app !== undefined) await bundle(recipe.app, join(context, 'app'));
   return context;
-}
-
-async function bundle(app: string, folder: string): Promise<void> {
-  const out = folder.slice(checkout.length + 1);
-  await run([process.execPath, 'tools/build/bundle.ts', app, out], { cwd: checkout });
-  for (const map of globSync('**/*.map', { cwd: folder })) rmSync(join(folder, map));
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
 }
 
 /** Names an image's content: what its context holds and what it is based on. */

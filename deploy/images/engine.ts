@@ -13,10 +13,14 @@ export class ImageEngine {
     return run([...this.#docker, ...args]);
   }
 
-  /** Every `name:tag` that the engine has. */
-  async references(): Promise<Set<string>> {
-    const listed = await this.docker('image', 'ls', '--format', '{{.Repository}}:{{.Tag}}');
-    return new Set(listed.split('\n').filter(Boolean));
+  /** Every `name:tag` that the engine has, with the image's id. */
+  async references(): Promise<Map<string, string>> {
+    const listed = await this.docker('image', 'ls', '--no-trunc', '--format', '{{.Repository}}:{{.Tag}} {{.ID}}');
+    const pairs = listed
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => line.split(' '));
+    return new Map(pairs.map(([reference = '', id = '']) => [reference, id]));
   }
 
   /** True when the image was made by this script. */

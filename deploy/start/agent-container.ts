@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { run, tryRun } from '../system/run.ts';
+import { listens } from './listens.ts';
 import { agentSocket } from './place.ts';
 
 const startTimeoutMs = 60_000;
@@ -63,7 +63,7 @@ export async function ensureAgent(options: AgentContainerOptions): Promise<boole
 /** Waits until the agent listens at its socket. */
 export async function waitForAgent(options: AgentContainerOptions): Promise<void> {
   const deadline = performance.now() + startTimeoutMs;
-  while (!(await listens(agentSocket(options.stateDir)))) {
+  while (!(await listens({ path: agentSocket(options.stateDir) }))) {
     if (performance.now() > deadline) {
       const log = await tryRun([...dockerCommand(options.dockerHost), 'logs', '--tail', '20', options.name]);
       throw new Error(
@@ -72,17 +72,6 @@ export async function waitForAgent(options: AgentContainerOptions): Promise<void
     }
     await sleep(100);
   }
-}
-
-function listens(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const connection = connect(socket);
-    connection.on('connect', () => {
-      connection.destroy();
-      resolve(true);
-    });
-    connection.on('error', () => resolve(false));
-  });
 }
 
 export function dockerCommand(dockerHost: string | undefined): string[] {

@@ -1,4 +1,5 @@
 // npm start: from a fresh clone on a fresh machine to a guestbook that answers, deployed by Berth. Safe to run again.
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureEngine, NoEngineError } from '../engine/ensure.ts';
 import { buildImages } from '../images/build.ts';
@@ -6,24 +7,29 @@ import { guestbookImages, productImages } from '../images/catalogue.ts';
 import { run } from '../system/run.ts';
 import { controlPlaneImages, ensureAgent, waitForAgent } from './agent-container.ts';
 import { berth } from './cli.ts';
+import { listens } from './listens.ts';
 import { agentSocket, place } from './place.ts';
 import { Progress } from './progress.ts';
 
 const answerTimeoutMs = 30_000;
+
+/** The machine is not as npm start needs it; the message says what to do. */
+class StartError extends Error {}
+
 const progress = new Progress();
 
 try {
   await start();
 } catch (error) {
-  process.stderr.write(
-    `${error instanceof NoEngineError ? error.message : error instanceof Error ? error.stack : error}\n`,
-  );
+  // What the user can mend is told without the place in our code.
+  const expected = error instanceof StartError || error instanceof NoEngineError;
+  process.stderr.write(`${expected ? error.message : error instanceof Error ? error.stack : error}\n`);
   process.exitCode = 1;
 }
 
 async function start(): Promise<void> {
-  if (process.getuid?.() !== 0)
-    throw new NoEngineError('npm start runs an agent that programs this host: run it as root');
+  if (process.getuid?.() !== 0) throw new StartError('npm start runs an agent that programs this host: run it as root');
+  await needFreePorts();
   const engine = await progress.step('Docker Engine', () => ensureEngine({ onProgress: progress.note }));
   const built = await progress.step('images', () =>
     buildImages({
@@ -69,11 +75,22 @@ async function start(): Promise<void> {
   await showSummary();
 }
 
+/** Before anything is made: later, who listens is Berth itself. */
+async function needFreePorts(): Promise<void> {
+  if (existsSync(place.stateDir)) return;
+  const busy: number[] = [];
+  for (const port of place.ports) if (await listens({ host: place.address, port })) busy.push(port);
+  if (busy.length === 0) return;
+  throw new StartError(
+    `Another program listens on ${place.address}, port ${busy.join(', ')}, where Berth would.\n  - See which: ss -ltnp. Stop it, then npm start again`,
+  );
+}
+
 /** Where the docker client finds its engine: the agent is given that socket. */
 async function currentDockerHost(): Promise<string> {
   const host = (await run(['docker', 'context', 'inspect', '--format', '{{.Endpoints.docker.Host}}'])).trim();
   if (host.startsWith('unix://')) return host;
-  throw new NoEngineError(
+  throw new StartError(
     `the docker client speaks to ${host}, and Berth's agent must run beside its engine:\n  - run npm start on that machine, or unset DOCKER_HOST`,
   );
 }

@@ -10,6 +10,8 @@ export const place = {
   stack: 'guestbook',
   composeFile: 'examples/guestbook/compose.yaml',
   url: 'http://127.0.0.1:8080/',
+  /** All that it listens on: the guestbook's port, then those of registry, scheduler, network-manager, agent, etcd, NATS. */
+  ports: [8080, 7401, 7402, 7403, 7411, 7413, 7421, 7423, 7431, 7432, 7433, 7441, 7442, 7443, 7451, 7453],
 } as const;
 
 /** Where an agent is set up, by root. */

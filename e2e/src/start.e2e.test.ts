@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { imageTemplate, prefetchLayers } from '@berth/deploy/images';
 import type { Lab } from '@berth/testing-hosts';
 import { createLab, recordFigures } from '@berth/testing-hosts';
@@ -36,6 +38,20 @@ describe('on a machine without an engine', () => {
     before = await machine.state();
   });
   afterAll(() => lab?.down());
+
+  it('npm start says which port is taken, and begins nothing', async () => {
+    const listener = "require('net').createServer().listen(8080, '127.0.0.1', () => console.log('ready'))";
+    const other = machine.host.spawn([process.execPath, '-e', listener], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(other.stdout as Readable, 'data');
+    const { code, stderr } = await machine.tryRun('npm', 'start');
+    expect({ code, said: stderr.trim().split('\n')[0] }).toEqual({
+      code: 1,
+      said: 'Another program listens on 127.0.0.1, port 8080, where Berth would.',
+    });
+    other.kill('SIGKILL');
+    await once(other, 'close');
+    expect(await machine.state()).toEqual(before);
+  });
 
   it('npm start brings up a guestbook that answers and keeps what it is told', async ({ task }) => {
     const started = performance.now();
