@@ -17,12 +17,6 @@ export async function startControlPlane(
   wired: NodeWiring,
 ): Promise<NatsUsers> {
   const { config, clock, log, lives, signal, disk, members } = base;
-  const certificates = new ControlPlaneCertificates({ authority, address: cluster.advertise, clock, log });
-  await certificates.ensure();
-  lives.add(certificates.run(signal));
-
-  const tls = fileTls(join(config.stateDir, 'certs/signer'), { clock, logger: log });
-  signal.addEventListener('abort', () => tls.close(), { once: true });
   const nats = new NatsUsers({
     disk,
     clock,
@@ -36,6 +30,20 @@ export async function startControlPlane(
   members.onChange((list) => nats.members(list));
   lives.add(nats.run(signal));
 
+  const certificates = new ControlPlaneCertificates({
+    authority,
+    address: cluster.advertise,
+    clock,
+    log,
+    onRenewed: (folder) => {
+      if (folder === 'nats') nats.certificateRenewed();
+    },
+  });
+  await certificates.ensure();
+  lives.add(certificates.run(signal));
+
+  const tls = fileTls(join(config.stateDir, 'certs/signer'), { clock, logger: log });
+  signal.addEventListener('abort', () => tls.close(), { once: true });
   const signing = new SigningHandler({ authority, log, onSigned: (identity) => nats.issued(identity) });
   await base.serve(`${cluster.advertise}:${config.signPort}`, { kind: 'mtls', tls }, [bind(rpc.signing, signing)]);
 

@@ -38,6 +38,8 @@ export interface ControlPlaneCertificatesOptions {
   readonly address: string;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Called after a certificate was renewed while the control plane may be running. */
+  readonly onRenewed?: (folder: string) => void;
 }
 
 /** Keeps the static tasks' certificates valid with no registry: a control plane that was off for longer than any
@@ -53,12 +55,13 @@ export class ControlPlaneCertificates {
 
   /** Issues what is missing or due. Returns when to look again, milliseconds since 1970. */
   async ensure(): Promise<number> {
-    const { authority, clock, log } = this.#o;
+    const { authority, clock, log, onRenewed } = this.#o;
     let next = Number.POSITIVE_INFINITY;
     for (const wanted of this.#wanted) {
       let dueAt = await authority.dueAtMs(wanted);
       if (dueAt <= clock.wall()) {
         await authority.issue(wanted);
+        onRenewed?.(wanted.folder);
         log.info({ certificate: wanted.folder }, dueAt === 0 ? 'certificate issued' : 'certificate renewed');
         dueAt = await authority.dueAtMs(wanted);
       }

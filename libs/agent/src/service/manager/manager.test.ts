@@ -81,7 +81,14 @@ describe('certificates of the control plane', () => {
   it('are issued once and renewed when due, with no registry; at once after a long time off', async () => {
     const clock = new VirtualClock();
     const authority = new FakeAuthority(clock);
-    const options = { authority, address: '198.18.0.1', clock, log: new MemoryLogger() };
+    const renewed: string[] = [];
+    const options = {
+      authority,
+      address: '198.18.0.1',
+      clock,
+      log: new MemoryLogger(),
+      onRenewed: (folder: string) => void renewed.push(folder),
+    };
     const count = wantedCertificates('').length;
     await new ControlPlaneCertificates(options).ensure();
     await new ControlPlaneCertificates(options).ensure();
@@ -92,6 +99,7 @@ describe('certificates of the control plane', () => {
     expect(authority.issued).toHaveLength(count);
     await clock.advance(2 * day);
     expect(authority.issued).toHaveLength(2 * count);
+    expect(renewed).toEqual(authority.issued);
     abort.abort();
     await running;
     clock.setWall(clock.wall() + 400 * day);
@@ -171,6 +179,14 @@ describe('NATS users', () => {
     users.members([member('node:n2')]);
     await clock.advance(1_000);
     expect(reloads()).toBe(3);
+    await end();
+  });
+
+  it('NATS reads its own renewed certificate at a reload', async () => {
+    const { users, clock, reloads, end } = await setUp();
+    users.certificateRenewed();
+    await clock.advance(1_000);
+    expect(reloads()).toBe(1);
     await end();
   });
 

@@ -47,6 +47,7 @@ export class NatsUsers {
   #issued = new Map<string, Issued>();
   #nodes: readonly string[] = [];
   #written = '';
+  #certificateIsNew = false;
 
   constructor(options: NatsUsersOptions) {
     this.#o = options;
@@ -87,6 +88,12 @@ export class NatsUsers {
     this.#wake.notify();
   }
 
+  /** NATS's own certificate was renewed: it reads it at a reload only. */
+  certificateRenewed(): void {
+    this.#certificateIsNew = true;
+    this.#wake.notify();
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log, reload } = this.#o;
     while (!signal.aborted) {
@@ -95,7 +102,9 @@ export class NatsUsers {
       if (signal.aborted) return;
       try {
         await this.#keep();
-        if (!(await this.#write())) continue;
+        const changed = await this.#write();
+        if (!changed && !this.#certificateIsNew) continue;
+        this.#certificateIsNew = false;
       } catch (error) {
         if (!isBerthError(error)) throw error;
         log.error({ error: error.message }, 'users of NATS could not be written; trying again');
@@ -105,11 +114,11 @@ export class NatsUsers {
       }
       try {
         await reload();
-        log.info({ nodes: this.#nodes.length }, 'NATS users are new');
+        log.info({ nodes: this.#nodes.length }, 'NATS was told of new users or its new certificate');
       } catch (error) {
         if (!isBerthError(error)) throw error;
         // One that starts later reads the file by itself.
-        log.warn({ error: error.message }, 'NATS could not be told of its new users');
+        log.warn({ error: error.message }, 'NATS could not be told of what is new');
       }
     }
   }
