@@ -69,7 +69,7 @@ describe('names and addresses', () => {
     const all = await containers('app', 'web');
     // The caller of the first block reaches tasks of every block.
     const first = all[0] as Container;
-    const script = all.map(({ ip }) => `wget -q -T 5 -O - http://${ip}/ || echo ${ip} does not answer`).join('\n');
+    const script = all.map(({ ip }) => `timeout 5 wget -q -O - http://${ip}/ || echo ${ip} does not answer`).join('\n');
     const answers = (await inside(first, script)).stdout.trim().split('\n');
     expect(answers).toEqual(all.map(({ hostname }) => hostname));
     const blocks = new Set(all.map(({ ip }) => Math.floor(Number(ip.split('.')[3]) / 64)));
@@ -82,7 +82,7 @@ describe('names and addresses', () => {
 
   it('70 tasks reach each other', async () => {
     const some = (await containers('app', 'web')).slice(0, 70);
-    const script = `for ip in ${some.map(({ ip }) => ip).join(' ')}; do wget -q -T 3 -O /dev/null http://$ip/ || echo $ip; done`;
+    const script = `for ip in ${some.map(({ ip }) => ip).join(' ')}; do timeout 3 wget -q -O /dev/null http://$ip/ || echo $ip; done`;
     for (let i = 0; i < some.length; i += 10) {
       const group = some.slice(i, i + 10);
       const results = await Promise.all(group.map((from) => inside(from, script)));
@@ -96,7 +96,7 @@ describe('isolation', () => {
     const [stranger] = (await containers('other', 'stranger')) as [Container];
     const all = await containers('app', 'web');
     expect((await inside(stranger, 'nslookup -type=a web 127.0.0.11')).stdout).not.toMatch(/198\.19\./u);
-    const script = all.map(({ ip }) => `wget -q -T 1 -O /dev/null http://${ip}/ && echo reached ${ip} &`).join('\n');
+    const script = all.map(({ ip }) => `timeout 1 wget -q -O /dev/null http://${ip}/ && echo reached ${ip} &`).join('\n');
     expect((await inside(stranger, `${script}\nwait`)).stdout).toBe('');
   });
 
@@ -114,7 +114,7 @@ describe('isolation', () => {
       ...ports.flatMap((port) => [`${cluster.host.address} ${port}`, `${own} ${port}`]),
       ...gateways.flatMap((gateway) => [`${gateway} 53`, `${gateway} 7401`]),
     ];
-    const script = `${targets.map((target) => `nc -w 2 ${target} </dev/null >/dev/null 2>&1 && echo ${target} &`).join('\n')}\nwait`;
+    const script = `${targets.map((target) => `nc -w 2 ${target} -e true >/dev/null 2>&1 && echo ${target} &`).join('\n')}\nwait`;
     expect((await inside(stranger, script)).stdout).toBe('');
     // The same with the rules flushed, while the agent that would heal them is held: the test can fail.
     await cluster.docker(['pause', 'berth-agent']);
