@@ -10,6 +10,7 @@ import { assignPending } from './placement/assign.ts';
 import type { Candidate } from './placement/types.ts';
 import type { StackAction } from './stack/reconcile.ts';
 import { reconcileStack } from './stack/reconcile.ts';
+import { volumesToGo } from './stack/volumes.ts';
 import type { Records } from './state/records.ts';
 
 /** What one round of the leader looks at. */
@@ -103,6 +104,7 @@ export function decideService(
     }),
     nodes,
     gate: gateOf(records, record),
+    volumeNodes: [...new Set(volumesToGo(records, record.service.stackId, version).map(({ nodeId }) => nodeId))].sort(),
   };
   return record.service.mode === 'global'
     ? reconcileGlobal(scene, limits, nowMs)

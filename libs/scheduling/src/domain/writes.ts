@@ -10,6 +10,7 @@ import type { Action } from './orchestration/types.ts';
 import type { Assignment } from './placement/assign.ts';
 import { hostPortsOf } from './stack/derive.ts';
 import type { ServiceFields, StackAction } from './stack/reconcile.ts';
+import { volumesToGo } from './stack/volumes.ts';
 import { families, owner } from './state/families.ts';
 import type { Records } from './state/records.ts';
 import type { Held } from './state/table.ts';
@@ -44,6 +45,18 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
     case 'create-task':
       writes.create(families.task, newTask(records, action, supplies));
       break;
+    case 'create-cleanup': {
+      const task = newTask(records, { ...action, slot: 0, earlierFailedRuns: 0 }, supplies);
+      writes.create(families.task, {
+        ...task,
+        state: TaskState.TASK_STATE_ASSIGNED,
+        desired: DesiredState.DESIRED_STATE_REMOVE,
+        // It never runs, so it holds nothing.
+        reservations: { cpuMillis: 0, memoryBytes: 0 },
+        hostPorts: [],
+      });
+      break;
+    }
     case 'set-desired': {
       const held = taskOf(records, action.taskId);
       writes.update(families.task, { ...held.value, desired: action.desired }, held);
@@ -63,6 +76,12 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
       writes.delete(families.task, held.value, held);
       const status = records.statuses.get(action.taskId);
       if (status) writes.delete(families.status, status.value);
+      // With its last word its node has deleted what of the stack's volumes was there.
+      const { nodeId, serviceId, specVersion, stackId } = held.value;
+      const version = records.versions.get(serviceId, String(specVersion))?.value;
+      for (const pin of volumesToGo(records, stackId, version)) {
+        if (pin.nodeId === nodeId) writes.delete(families.volume, pin);
+      }
       break;
     }
     case 'show-service': {
@@ -126,7 +145,11 @@ function writeStack(writes: WriteSet, records: Records, action: StackAction, sup
   }
 }
 
-function newTask(records: Records, action: Extract<Action, { kind: 'create-task' }>, supplies: Supplies): Task {
+function newTask(
+  records: Records,
+  action: Omit<Extract<Action, { kind: 'create-task' }>, 'kind'>,
+  supplies: Supplies,
+): Task {
   const { service } = serviceOf(records, action.serviceId).value;
   const spec = records.versions.get(action.serviceId, String(action.specVersion))?.value.spec;
   assert(service && spec, 'a task is made of a service and a version that stand in the store');

@@ -1,9 +1,10 @@
 import { NodeStatus } from '@berth/contracts/registry';
 import { UpdateState } from '@berth/contracts/scheduler';
-import { DependencyCondition, Health, RestartCondition, TaskState } from '@berth/contracts/workload';
+import { DependencyCondition, DesiredState, Health, RestartCondition, TaskState } from '@berth/contracts/workload';
 import { describe, expect, it } from 'vitest';
 import { nodeFacts, replicas, serviceSpec, stackSpec } from '../../testing/builders.ts';
 import { World } from '../../testing/world.ts';
+import { assignmentOf } from '../dispatch/assignment.ts';
 
 const { TASK_STATE_COMPLETE, TASK_STATE_FAILED, TASK_STATE_REJECTED, TASK_STATE_RESTARTING, TASK_STATE_RUNNING } =
   TaskState;
@@ -422,6 +423,56 @@ describe('removal', () => {
     expect(world.tasks('worker')).toEqual([]);
     expect(world.active('web')).toEqual(kept);
     expect([...world.records.services.values()]).toHaveLength(1);
+  });
+
+  it('takes volumes along from a node where it has no task any more', () => {
+    const world = two();
+    const before = world.keys();
+    const spec = (count: number) =>
+      stackSpec(
+        'shop',
+        [
+          serviceSpec('db', {
+            mode: replicas(count),
+            container: { image: 'a', mounts: [{ type: 1, source: 'data', target: '/d' }] },
+          }),
+        ],
+        { volumes: [{ name: 'data' }] },
+      );
+    world.apply(spec(1));
+    world.settle();
+    const home = world.active('db')[0]!.nodeId;
+    world.apply(spec(0));
+    world.settle();
+    expect(world.tasks('db')).toEqual([]);
+    world.remove('shop', true);
+    world.converge();
+    const [cleanup] = world.tasks('db');
+    expect(cleanup).toMatchObject({ nodeId: home, desired: DesiredState.DESIRED_STATE_REMOVE });
+    expect(assignmentOf(world.records, cleanup!, 2_000).removeVolumes).toMatchObject([{ name: 'data' }]);
+    expect([...world.records.stacks.values()][0]?.value.stack?.waitingForNodes).toEqual([`host-${home}`]);
+    // Its node is away: the stack waits for it, and says so; once it is given up, the rest goes.
+    world.advance(3_600_000);
+    expect(world.tasks('db')).toEqual([cleanup]);
+    world.settle();
+    expect(world.keys()).toEqual(before);
+  });
+
+  it('does not wait for volumes of a node that has left', () => {
+    const world = two();
+    const before = world.keys();
+    world.apply(
+      stackSpec(
+        'shop',
+        [serviceSpec('db', { container: { image: 'a', mounts: [{ type: 1, source: 'data', target: '/d' }] } })],
+        { volumes: [{ name: 'data' }] },
+      ),
+    );
+    world.settle();
+    world.setNodes([]);
+    world.remove('shop', true);
+    world.settle();
+    expect(world.keys()).toEqual(before);
   });
 
   it('keeps the home of a named volume that was not asked to go', () => {

@@ -1,5 +1,5 @@
 import type { Task } from '@berth/contracts/workload';
-import { removeSlot } from './slot.ts';
+import { isGone, removeSlot } from './slot.ts';
 import type { Action, Decision, ServiceScene } from './types.ts';
 import type { NamedSlot, UpdateDecision } from './update.ts';
 
@@ -25,10 +25,16 @@ export function conclude(
   return wakes.length === 0 ? { actions } : { actions, wakeAtMs: Math.min(...wakes) };
 }
 
-/** Takes a whole service away: its tasks first, and when the last is gone, itself. */
+/** Takes a whole service away: its tasks first, then volumes that stayed where it has no task any more (it was scaled to
+ *  nothing, say), and at last itself. */
 export function reconcileRemoval(scene: ServiceScene): Decision {
   const serviceId = scene.record.service?.id ?? '';
   if (scene.tasks.length > 0) return { actions: removeSlot(scene.tasks, scene.nodes) };
+  const specVersion = scene.version.version;
+  const left = scene.volumeNodes.filter((nodeId) => !isGone(nodeId, scene.nodes));
+  if (left.length > 0) {
+    return { actions: left.map((nodeId) => ({ kind: 'create-cleanup', serviceId, specVersion, nodeId })) };
+  }
   return { actions: [{ kind: 'delete-service', serviceId }] };
 }
 

@@ -99,7 +99,7 @@ function isLost(nodeId: string, nodes: NodesView): boolean {
 }
 
 /** Nobody will ever say that its containers are gone: the node has left. */
-function isGone(nodeId: string, nodes: NodesView): boolean {
+export function isGone(nodeId: string, nodes: NodesView): boolean {
   const status = nodes.get(nodeId)?.status;
   return status === undefined || status === NodeStatus.NODE_STATUS_LEFT;
 }

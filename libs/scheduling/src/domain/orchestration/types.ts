@@ -42,6 +42,8 @@ export interface ServiceScene {
   readonly tasks: readonly SeenTask[];
   readonly nodes: NodesView;
   readonly gate: Gate;
+  /** Nodes where a stack on its way out has left volumes that go with it. */
+  readonly volumeNodes: readonly string[];
 }
 
 /** Limits of the reconcilers; `defaultLimits` says which are usual. */
@@ -83,6 +85,13 @@ export type Action =
       /** Node of a global service's task; empty otherwise. */
       readonly nodeId: string;
       readonly earlierFailedRuns: number;
+    }
+  /** A task that never runs: where no other of a removed stack is left, it has its node delete the stack's volumes. */
+  | {
+      readonly kind: 'create-cleanup';
+      readonly serviceId: string;
+      readonly specVersion: number;
+      readonly nodeId: string;
     }
   | { readonly kind: 'set-desired'; readonly taskId: string; readonly desired: DesiredState }
   | { readonly kind: 'orphan-task'; readonly taskId: string }
