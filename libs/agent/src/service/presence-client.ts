@@ -49,24 +49,12 @@ export class PresenceClient {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, rng, log, client, members, onConnected } = this.#o;
+    const { clock, rng, log } = this.#o;
     const retry = new RetryPause({ clock, rng });
     while (!signal.aborted) {
       const connection = new AbortController();
-      const either = AbortSignal.any([signal, connection.signal]);
       try {
-        const node = await this.#o.describe();
-        let first = true;
-        for await (const response of client.connect(this.#requests(node, either), { signal: either })) {
-          if (response.heartbeatIntervalMs > 0) this.#intervalMs = response.heartbeatIntervalMs;
-          if (response.members.length > 0) await members.update(response.members);
-          if (first) {
-            log.info({ leaseMs: response.leaseMs, members: response.members.length }, 'connected to a registry');
-            onConnected();
-          }
-          first = false;
-          retry.succeeded();
-        }
+        await this.#connection(AbortSignal.any([signal, connection.signal]), retry);
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
@@ -75,6 +63,22 @@ export class PresenceClient {
         connection.abort();
       }
       await retry.pause(signal);
+    }
+  }
+
+  async #connection(signal: AbortSignal, retry: RetryPause): Promise<void> {
+    const { log, client, members, onConnected } = this.#o;
+    const node = await this.#o.describe();
+    let first = true;
+    for await (const response of client.connect(this.#requests(node, signal), { signal })) {
+      if (response.heartbeatIntervalMs > 0) this.#intervalMs = response.heartbeatIntervalMs;
+      if (response.members.length > 0) await members.update(response.members);
+      if (first) {
+        log.info({ leaseMs: response.leaseMs, members: response.members.length }, 'connected to a registry');
+        onConnected();
+      }
+      first = false;
+      retry.succeeded();
     }
   }
 

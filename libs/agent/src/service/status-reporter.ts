@@ -1,6 +1,6 @@
 import type { rpc } from '@berth/contracts';
 import type { TaskStatus } from '@berth/contracts/workload';
-import type { Clock, Logger, Rng } from '@berth/kernel';
+import type { BerthError, Clock, Logger, Rng } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import type { ClientOf } from './dispatch-client.ts';
 import { RetryPause } from './retry.ts';
@@ -47,6 +47,15 @@ export class StatusReporter {
     }
   }
 
+  /** One status that is refused refuses its batch: found by halves, it must not hold up the others for ever. Returns how
+   *  many to send next. */
+  #refused(statuses: readonly TaskStatus[], error: BerthError): number {
+    if (statuses.length > 1) return Math.ceil(statuses.length / 2);
+    this.#o.log.error({ error: error.message, taskId: statuses[0]?.taskId }, 'the scheduler refuses a status');
+    this.#done(statuses);
+    return 1;
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     const { client, clock, rng, log } = this.#o;
     const retry = new RetryPause({ clock, rng });
@@ -67,12 +76,7 @@ export class StatusReporter {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
         if (refusals.has(error.code)) {
-          // One status that is refused refuses its batch: found by halves, it must not hold up the others for ever.
-          if (statuses.length > 1) sizeMax = Math.ceil(statuses.length / 2);
-          else {
-            log.error({ error: error.message, taskId: statuses[0]?.taskId }, 'the scheduler refuses a status');
-            this.#done(statuses);
-          }
+          sizeMax = this.#refused(statuses, error);
           continue;
         }
         if (retry.first) log.warn({ error: error.message, tasks: statuses.length }, 'statuses wait for the scheduler');
