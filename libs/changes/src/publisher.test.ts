@@ -2,7 +2,7 @@ import type { EventLog, LoggedEvent } from '@berth/kernel';
 import { MemoryBroker, MemoryBus, MemoryLogger, MemoryStore, VirtualClock } from '@berth/memory';
 import { expect, test } from 'vitest';
 import type { ChangeEvent } from './cloud-event.ts';
-import { decodeBeacon, decodeChangeEvent, decodeHead } from './cloud-event.ts';
+import { decodeBeacon, decodeChangeEvent, decodeHead, encodeChangeEvent } from './cloud-event.ts';
 import { Publisher } from './publisher.ts';
 import type { ItemChange } from './testing/item-view.ts';
 import { ItemView, itemOwner, writeItems } from './testing/item-view.ts';
@@ -266,4 +266,35 @@ test('the beacon tells how far it is published; a changed head is repeated after
   await lab.clock.advance(3_000);
   expect(beacons.length).toBeGreaterThan(before);
   await end();
+});
+
+test.each([
+  ["another owner's event", (event: ChangeEvent) => encodeChangeEvent({ ...event, owner: 'network', revision: 1_000 })],
+  ['what is no event', () => new TextEncoder().encode('{}')],
+])('%s at the end of the log is no place to go on from: all scopes are told anew', async (_what, foreign) => {
+  const lab = new Lab();
+  const first = lab.publisher();
+  await lab.published(first.publisher, await writeItems(lab.store, { scope: 'a', id: '1', value: 'x' }));
+  await first.end();
+  const bus = new MemoryBus(lab.broker);
+  const [before] = lab.events as [ChangeEvent];
+  await bus.log(stream).append({
+    subject: 'berth.registry.changes.a',
+    messageId: 'not ours',
+    data: foreign(before),
+    expectedLastSequence: 1,
+  });
+  // Missed by whoever goes on after the foreign event.
+  const missed = await writeItems(lab.store, { scope: 'b', id: '1', value: 'y' });
+  const next = lab.publisher();
+  await lab.published(next.publisher, missed);
+  const last = await writeItems(lab.store, { scope: 'b', id: '1', value: 'z' });
+  await lab.published(next.publisher, last);
+  const own = lab.logged.slice(2).map(({ data }) => decodeChangeEvent(data));
+  expect(own.map(({ kind, scope, revision }) => [kind, scope, revision])).toEqual([
+    ['reset', 'a', before.revision],
+    ['reset', 'b', missed],
+    ['changes', 'b', last],
+  ]);
+  await next.end();
 });

@@ -1,4 +1,13 @@
-import type { Clock, EventBus, EventLogOptions, Leadership, Logger, MirrorStep, Store } from '@berth/kernel';
+import type {
+  Clock,
+  EventBus,
+  EventLogOptions,
+  Leadership,
+  LoggedEvent,
+  Logger,
+  MirrorStep,
+  Store,
+} from '@berth/kernel';
 import { BerthError, isBerthError } from '@berth/kernel';
 import { streamOf } from '@berth/workload';
 import { AppendWindow } from './append-window.ts';
@@ -126,12 +135,16 @@ export class Publisher<C extends ChangeLike> {
     const log = bus.log(streamOf(owner));
     await log.ensure({ ...limits, subjects: [this.#subjects.logged] });
     const last = await log.last();
-    let position: ChangeEvent | undefined = last && decodeChangeEvent(last.data);
+    let position = last && this.#ownEvent(last);
+    const lost = last !== undefined && position === undefined;
     const failed = new AbortController();
     const signal = AbortSignal.any([ended, failed.signal]);
     const appends = new AppendWindow(log, last?.sequence ?? (await log.lastSequence()), () => failed.abort());
     const plan = this.#newPlan();
-    for await (const step of await this.#follow(plan, position, signal)) {
+    const steps = lost
+      ? this.#options.store.mirror(`${owner}/`, { signal })
+      : await this.#follow(plan, position, signal);
+    for await (const step of steps) {
       if (signal.aborted) break;
       const { epoch, revision } = step.revision;
       if (step.kind === 'reset') plan.reset(step.entries);
@@ -152,6 +165,19 @@ export class Publisher<C extends ChangeLike> {
       });
     }
     appends.throwFailure();
+  }
+
+  /** The log's last event, if it is one of this owner's; from any other nobody can tell where publishing has come to. */
+  #ownEvent(last: LoggedEvent): ChangeEvent | undefined {
+    const { log, owner } = this.#options;
+    try {
+      const event = decodeChangeEvent(last.data);
+      if (event.owner === owner) return event;
+    } catch (error) {
+      if (!isBerthError(error, 'InvalidArgument', 'BAD_EVENT')) throw error;
+    }
+    log.error({ sequence: last.sequence, subject: last.subject }, 'the log ends with an event of somebody else');
+    return undefined;
   }
 
   /** The store's steps after the position, with the plan made ready for them. */

@@ -3,6 +3,7 @@ import { BerthError } from '@berth/kernel';
 import { MemoryBroker, MemoryBus, MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
 import { expect, test } from 'vitest';
 import { ChangeFeed } from './change-feed.ts';
+import { encodeChangeEvent } from './cloud-event.ts';
 import { Publisher } from './publisher.ts';
 import { ScopeReader } from './scope-reader.ts';
 import type { ItemChange } from './testing/item-view.ts';
@@ -226,4 +227,21 @@ test('scopes come and go while it runs; one that goes on from disk asks for the 
   await lab.clock.advanceUntil(() => lab.equal, 1_000);
   expect(lab.calls.changes).toBe(before + 1);
   await lab.end();
+});
+
+test.each([
+  ['owner', { owner: 'network' }],
+  ['scope', { scope: 'network.b' }],
+])('an event of another %s on a subject of its own is not believed', async (_what, foreign) => {
+  const lab = new Lab(1);
+  await lab.write(20);
+  await lab.clock.advanceUntil(() => lab.equal && (lab.reader.asOf('network.a')?.revision ?? 0) > 0);
+  const event = { owner: itemOwner, epoch: 'epoch-1', revision: 9_999, prev: 0, scope: 'network.a', part: 1, parts: 1 };
+  const data = encodeChangeEvent({ ...event, kind: 'reset', more: false, changes: [], ...foreign });
+  new MemoryBus(lab.broker).publish('berth.registry.changes.network.a', data);
+  await lab.clock.advance(100);
+  expect(lab.equal).toBe(true);
+  await lab.write(20);
+  await lab.clock.advanceUntil(() => lab.equal);
+  lab.stop.abort();
 });

@@ -1,6 +1,7 @@
 import type { BusMessage, Clock, EventBus, Logger, Revision, Rng } from '@berth/kernel';
-import { isBerthError } from '@berth/kernel';
+import { BerthError, isBerthError } from '@berth/kernel';
 import type { ChangeLike, FeedStep, ScopeAnswer, ScopeHeadLike } from './change.ts';
+import type { ChangeEvent } from './cloud-event.ts';
 import { decodeBeacon, decodeChangeEvent, decodeHead } from './cloud-event.ts';
 import type { Due, Read } from './reader-plan.ts';
 import { ReaderPlan } from './reader-plan.ts';
@@ -95,6 +96,8 @@ export class ScopeReader<C extends ChangeLike> {
     const both = AbortSignal.any([signal, this.#running]);
     void this.#listen(this.#subjects.changes(scope), both, ({ data }) => {
       const event = decodeChangeEvent(data);
+      // A stream's consumer may be told to deliver to any subject: what an event says of itself decides.
+      if (event.owner !== this.#options.owner || event.scope !== scope) throw misplaced(event);
       const changes = event.changes.map((change) => this.#options.fromJson(change));
       this.#apply(scope, this.#plan.onEvent({ ...event, changes }));
     });
@@ -164,4 +167,10 @@ export class ScopeReader<C extends ChangeLike> {
       if (signal.aborted) done();
     });
   }
+}
+
+function misplaced({ owner, scope }: ChangeEvent): BerthError {
+  return new BerthError('InvalidArgument', `an event of ${owner}, ${scope}, does not belong here`, {
+    reason: 'BAD_EVENT',
+  });
 }
