@@ -4,11 +4,14 @@ import { RestartCondition } from '@berth/contracts/workload';
 /** Longest wait before a restart, in milliseconds. */
 export const restartDelayMaxMs = 60_000;
 
-/** The policy with its defaults filled in: any end, after 5 s, without limit. */
+/** Shortest wait before a restart, in milliseconds: whatever ends at once must not be all that a host does. */
+export const restartDelayMinMs = 100;
+
+/** The policy with its defaults filled in: any end, after 5 s, without limit; never sooner than `restartDelayMinMs`. */
 export function restartPolicyOf(policy: RestartPolicy | undefined): RestartPolicy {
   return {
     condition: policy?.condition || RestartCondition.RESTART_CONDITION_ANY,
-    delayMs: policy === undefined ? 5000 : policy.delayMs,
+    delayMs: Math.max(restartDelayMinMs, policy === undefined ? 5000 : policy.delayMs),
     maxAttempts: policy?.maxAttempts ?? 0,
     windowMs: policy?.windowMs ?? 0,
   };

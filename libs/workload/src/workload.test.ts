@@ -103,6 +103,8 @@ describe('restart policy', () => {
       100, 100, 200, 400, 1600, 60_000, 60_000,
     ]);
     expect(restartDelay(undefined, 1)).toBe(5000);
+    // What ends at once must not keep its host busy with nothing else.
+    expect([1, 2, 3].map((n) => restartDelay({ ...any, delayMs: 0 }, n))).toEqual([100, 200, 400]);
   });
 });
 

@@ -1,8 +1,10 @@
 import type { RestartPolicy } from '@berth/contracts/workload';
-import { restartDelay, restartPolicyOf, restarts } from '@berth/workload';
+import { backoff, restartDelay, restartPolicyOf, restarts } from '@berth/workload';
 
 /** A policy without a window: a run must last at least this long to end a row of failures. */
 export const healthyWindowMsMin = 10_000;
+/** Short runs that end well wait longer each time, up to this, or the policy's own delay if that is longer. */
+export const shortRunDelayMsMax = 5_000;
 
 /** A run that ended by itself. */
 export interface EndedRun {
@@ -17,7 +19,7 @@ export interface RunHistory {
   readonly earlierFailedRuns: number;
   /** Failed runs of this task, this one included. */
   readonly failedRuns: number;
-  /** Failures without a healthy run between them, before this one. */
+  /** Runs that failed or were short, without a lasting one between them, before this one. */
   readonly failuresInRow: number;
 }
 
@@ -38,8 +40,14 @@ export function afterRun(policy: RestartPolicy | undefined, run: EndedRun, histo
       : 'not to be restarted';
     return { kind: 'failed', why };
   }
-  if (!run.failed) return { kind: 'restart', delayMs, failuresInRow: 0 };
   const window = windowMs > 0 ? windowMs : Math.max(delayMs, healthyWindowMsMin);
   const failuresInRow = run.lastedMs >= window ? 1 : history.failuresInRow + 1;
+  if (!run.failed) {
+    return {
+      kind: 'restart',
+      delayMs: backoff(delayMs, failuresInRow, Math.max(delayMs, shortRunDelayMsMax)),
+      failuresInRow,
+    };
+  }
   return { kind: 'restart', delayMs: restartDelay(policy, failuresInRow), failuresInRow };
 }

@@ -1,5 +1,6 @@
 import type { Endpoint } from '@berth/contracts/registry';
 import { Endpoint as Endpoints } from '@berth/contracts/registry';
+import { RestartCondition } from '@berth/contracts/workload';
 import type { ContainerState } from '@berth/kernel';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -7,6 +8,7 @@ import { announcement, endpointKey } from './announcement.ts';
 import { ContainerTable } from './container-table.ts';
 import { joinsOf, label, taskOf } from './labels.ts';
 import { isCidr, overlappingRoute } from './pool.ts';
+import { afterRun } from './restart.ts';
 import { seal, unseal } from './sealed.ts';
 
 describe('sealed files', () => {
@@ -21,6 +23,27 @@ describe('sealed files', () => {
         expect(unseal(sealed.subarray(0, at % sealed.length))).toBeUndefined();
       }),
     );
+  });
+});
+
+describe('runs that end well at once', () => {
+  const delays = (delayMs: number, lastedMs: number): number[] => {
+    const policy = { condition: RestartCondition.RESTART_CONDITION_ANY, delayMs, maxAttempts: 0, windowMs: 0 };
+    const found: number[] = [];
+    for (let failuresInRow = 0; found.length < 8; ) {
+      const history = { earlierFailedRuns: 0, failedRuns: 0, failuresInRow };
+      const verdict = afterRun(policy, { failed: false, lastedMs }, history);
+      if (verdict.kind !== 'restart') throw new Error(verdict.kind);
+      found.push(verdict.delayMs);
+      failuresInRow = verdict.failuresInRow;
+    }
+    return found;
+  };
+
+  it('come again after growing waits, as Docker does; not so those that lasted, or wait long anyway', () => {
+    expect(delays(100, 50)).toEqual([100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    expect(new Set(delays(100, 20_000))).toEqual(new Set([100]));
+    expect(new Set(delays(30_000, 50))).toEqual(new Set([30_000]));
   });
 });
 
