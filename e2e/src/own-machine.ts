@@ -114,7 +114,7 @@ const looks = {
   // Namespaces of other labs come and go; "default" is the engine's own note of its host's network.
   mounts:
     "cut -d' ' -f5- /proc/self/mountinfo | grep -vE '^/run/(netns/berth-lab-|docker/netns/default )' | sed 's/\\(shared\\|master\\):[0-9]*//g' | sort",
-  processes: "ps -eo args= | grep -vE '^(ps|grep|sort|sh)( |$)' | sort",
+  processes: "ps -eo args= | grep -vE '^(ps|grep|sort|sh)( |$)|<defunct>$' | sort",
   cgroups: "cd /sys/fs/cgroup && find . -type d -not -path '*/sys' | sort",
   folders:
     'find /run /var/lib /etc/docker "$HOME" -xdev -not -path "$HOME/.npm*" -not -path "*/docker/*" -not -name "*.lock" | sort',
