@@ -7,6 +7,7 @@ import {
   EndpointAnnouncer,
   NodeTasks,
   PresenceClient,
+  RetryPause,
   RuntimeHandler,
   renewCertificate,
   StaticReporter,
@@ -14,6 +15,7 @@ import {
   TaskEngine,
 } from '@berth/agent';
 import { helloOf, rpc } from '@berth/contracts';
+import { isBerthError } from '@berth/kernel';
 import { Gauge } from '@berth/process';
 import { bind, createDialer } from '@berth/rpc';
 import type { Base } from './base.ts';
@@ -45,7 +47,7 @@ export async function wireNode(
   },
 ): Promise<NodeWiring> {
   const { config, ports, clock, log, disk, members, lives, signal, board } = base;
-  const { hostname } = await base.describe(host.cluster);
+  const { hostname } = await describeHost(base, host.cluster);
   // Its node id comes when the host has joined.
   const node: { -readonly [K in keyof NodeIdentity]: NodeIdentity[K] } = {
     clusterId: host.clusterId,
@@ -92,7 +94,10 @@ export async function wireNode(
     onStep: (step) => engine.sync(step),
     onSynced: (synced) => {
       presence.changed();
-      if (!synced) return;
+      if (!synced) {
+        board.set('joined', 'waiting for a scheduler');
+        return;
+      }
       announcer.confirmed();
       statics.changed();
       board.set('ready');
@@ -156,4 +161,19 @@ function watchGauges(
   gauge('berth_agent_dispatch_synced', '1 while a dispatch session tells what is ours.', () =>
     Number(parts.dispatch.synced),
   );
+}
+
+/** The host as its engine describes it; an engine that is still starting is waited for. */
+async function describeHost(base: Base, cluster: ClusterState | undefined): ReturnType<Base['describe']> {
+  const retry = new RetryPause(base.ports);
+  for (;;) {
+    try {
+      return await base.describe(cluster);
+    } catch (error) {
+      if (!isBerthError(error) || base.signal.aborted) throw error;
+      base.board.set(base.board.phase, `waiting for the engine: ${error.message}`);
+      if (retry.first) base.log.warn({ error: error.message }, 'the engine does not answer yet; trying again');
+      await retry.pause(base.signal);
+    }
+  }
 }

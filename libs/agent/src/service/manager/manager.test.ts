@@ -217,6 +217,10 @@ describe('setup', () => {
     const board = new PhaseBoard();
     const begun: ClusterState[] = [];
     const signed: string[] = [];
+    const statics = new Map([
+      ['etcd', 'running'],
+      ['bootstrap', 'complete'],
+    ]);
     const handler = new SetupHandler({
       files,
       authority,
@@ -224,7 +228,7 @@ describe('setup', () => {
       routes: async () => routes,
       begin: (cluster) => begun.push(cluster),
       onSigned: async (identity) => void signed.push(formatIdentity(identity)),
-      staticTasks: () => new Map([['etcd', 'starting']]),
+      staticTasks: () => statics,
       registries: () => ['198.18.0.1:7401'],
       advertise: '127.0.0.1',
       version: 'test',
@@ -237,15 +241,17 @@ describe('setup', () => {
       for await (const { step } of handler.init({ ...request, ...change }, { signal })) steps.push(step);
       return steps;
     };
-    return { clock, files, authority, board, begun, signed, handler, init };
+    return { clock, files, authority, board, begun, signed, statics, handler, init };
   };
 
   it('makes a cluster, tells what it waits for, and ends with what a client needs', async () => {
-    const { clock, board, init, files, begun, signed } = setUp();
+    const { clock, board, init, files, begun, signed, statics } = setUp();
+    statics.set('etcd', 'starting').delete('bootstrap');
     const running = init();
     await clock.advance(1_000);
     await files.saveNode({ clusterId: begun[0]!.clusterId, nodeId: 'n1', advertise: '198.18.0.1' });
     board.set('ready');
+    statics.set('etcd', 'running');
     await clock.advance(1_000);
     const steps = await running;
     expect(steps.slice(1, -1)).toEqual([{ $case: 'progress', value: 'etcd: starting' }]);
@@ -279,6 +285,22 @@ describe('setup', () => {
     await expect(init({ networkPool: '10.192.0.0/12' })).rejects.toMatchObject({ reason: 'ALREADY_INITIALISED' });
   });
 
+  it('waits for all of the control plane, also when the agent has its sessions already', async () => {
+    const { clock, board, init, statics } = setUp();
+    board.set('ready');
+    statics.set('nats', 'restarting (run 1 exited with code 1)').set('etcd', 'running (unhealthy: no)');
+    let ended = false;
+    const running = init().then(() => (ended = true));
+    await clock.advance(10_000);
+    expect(ended).toBe(false);
+    statics.set('nats', 'running');
+    await clock.advance(1_000);
+    expect(ended).toBe(false);
+    statics.set('etcd', 'running');
+    await clock.advance(1_000);
+    await running;
+  });
+
   it('two at once make one cluster', async () => {
     const { board, init, authority } = setUp();
     board.set('ready');
@@ -303,7 +325,8 @@ describe('setup', () => {
   });
 
   it('says after five minutes what did not come up', async () => {
-    const { clock, init } = setUp();
+    const { clock, init, statics } = setUp();
+    statics.set('etcd', 'starting');
     const running = init().catch((error: unknown) => error);
     await clock.advance(301_000);
     expect(await running).toMatchObject({
@@ -320,6 +343,6 @@ describe('setup', () => {
     expect((await handler.issueOperator({ csr, name: 'eve' })).certificatePem).toBe('operator:eve at ');
     await expect(handler.issueOperator({ csr, name: 'Eve!' })).rejects.toMatchObject({ reason: 'BAD_NAME' });
     expect(signed).toEqual(['operator:admin', 'operator:eve']);
-    expect(await handler.status()).toMatchObject({ phase: 'ready', staticTasks: { etcd: 'starting' } });
+    expect(await handler.status()).toMatchObject({ phase: 'ready', staticTasks: { etcd: 'running' } });
   });
 });

@@ -138,7 +138,8 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
     const deadline = clock.monotonic() + initTimeoutMs;
     const said = new Map<string, string>();
     try {
-      while (board.phase !== 'ready') {
+      // An agent that restarted meanwhile may have its sessions before all of the control plane is up again.
+      while (board.phase !== 'ready' || !settled(staticTasks())) {
         for (const [name, state] of [...staticTasks(), ['agent', board.note] as const]) {
           if (state === '' || said.get(name) === state) continue;
           said.set(name, state);
@@ -198,6 +199,11 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
       staticTasks: Object.fromEntries(staticTasks()),
     };
   }
+}
+
+/** Does every static task run, healthy where that is checked, or has it done what it had to? */
+function settled(statics: ReadonlyMap<string, string>): boolean {
+  return [...statics.values()].every((state) => state === 'running' || state.startsWith('complete'));
 }
 
 function progress(line: string): InitResponse {
