@@ -3,7 +3,12 @@ import { readFile } from 'node:fs/promises';
 
 /** Destinations of the host's IPv4 routes in CIDR form, as the kernel lists them in the host's network namespace. */
 export async function hostRoutes(): Promise<readonly string[]> {
-  const [, ...lines] = (await readFile('/proc/net/route', 'utf8')).trim().split('\n');
+  return routesOf(await readFile('/proc/net/route', 'utf8'));
+}
+
+/** Reads the kernel's table of routes. */
+export function routesOf(table: string): readonly string[] {
+  const [, ...lines] = table.trim().split('\n');
   return lines.flatMap((line) => {
     const fields = line.split('\t');
     const [device = '', destination, mask] = [fields[0], fields[1], fields[7]];
