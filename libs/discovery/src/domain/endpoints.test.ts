@@ -180,15 +180,40 @@ describe('planAnnouncement', () => {
     expect(model.shown().size).toBe(1);
   });
 
-  it.each([{ ip: '' }, { ip: '10.64.0.256' }, { ip: 'fd00::1' }, { networkId: '' }, { taskId: '' }])(
-    'refuses an endpoint with %j',
-    (partial) => {
-      const wrong = endpoint('t1', partial);
-      expect(() => new Model().announce('a', { endpoints: [wrong] }, new World())).toThrow(
-        expect.objectContaining({ code: 'InvalidArgument' }),
-      );
-    },
-  );
+  it('lets the node of a task have the endpoint that another one announced first', () => {
+    const model = new Model();
+    const world = new World();
+    world.set('t1', 'a');
+    model.announce('b', { endpoints: [endpoint('t1', { ip: '10.64.0.66' })] }, world);
+    expect(model.shown().size).toBe(0);
+    model.announce('a', { endpoints: [endpoint('t1')] }, world);
+    expect([...model.shown().values()]).toMatchObject([{ nodeId: 'a', ip: '10.64.0.2' }]);
+    // As long as it is not known whose task it is, nobody takes anything.
+    world.tasksSynced = false;
+    expect(() => model.announce('b', { endpoints: [endpoint('t1')] }, world)).toThrow(/another node/u);
+  });
+
+  // Ids and names become keys, scopes and subjects, which every reader of the cluster gets.
+  it.each<[string, Partial<Endpoint>]>([
+    ['no address', { ip: '' }],
+    ['an address that is none', { ip: '10.64.0.256' }],
+    ['an IPv6 address', { ip: 'fd00::1' }],
+    ['no network', { networkId: '' }],
+    ['no task', { taskId: '' }],
+    ['a network that splits a subject', { networkId: 'n1..x' }],
+    ['a network that names another scope', { networkId: 'n1.x' }],
+    ['a network without end', { networkId: 'n'.repeat(65) }],
+    ['a task that splits a key', { taskId: 't/1' }],
+    ['a name that is none', { names: ['a b'] }],
+    ['a name without end', { names: ['n'.repeat(254)] }],
+    ['names without end', { names: Array.from({ length: 65 }, (_, i) => `n${i}`) }],
+    ['no name of its own', { taskName: '' }],
+  ])('refuses an endpoint with %s', (_what, partial) => {
+    const wrong = endpoint('t1', partial);
+    expect(() => new Model().announce('a', { endpoints: [wrong] }, new World())).toThrow(
+      expect.objectContaining({ code: 'InvalidArgument' }),
+    );
+  });
 
   it('writes 120 endpoints of 3 networks in one txn, and a large network in as few as can be', () => {
     const model = new Model();

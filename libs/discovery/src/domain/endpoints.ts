@@ -3,6 +3,7 @@ import { Endpoint as EndpointCodec, NodeStatus as Status } from '@berth/contract
 import type { TaskView } from '@berth/contracts/scheduler';
 import { DesiredState } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
+import { isIpv4 } from './addresses.ts';
 import { sameEndpoint } from './public.ts';
 import type { Stored } from './record-table.ts';
 
@@ -106,13 +107,13 @@ export function planAnnouncement(input: {
     const id = `${endpoint.networkId}/${endpoint.taskId}`;
     if (named.has(id)) throw invalid(endpoint, 'is announced twice in one call');
     named.add(id);
-    const before = mine(current(endpoint.networkId, endpoint.taskId), nodeId);
+    const before = mine(current(endpoint.networkId, endpoint.taskId), nodeId, world);
     const next = { endpoint, serving: mayServe(endpoint, before?.value.serving ?? false, world) };
     if (!before || !sameEndpoint(before.value, next)) writes.push({ before, next });
   }
   const gone = request.full
     ? ofNode
-    : request.withdrawn.flatMap(({ networkId, taskId }) => mine(current(networkId, taskId), nodeId) ?? []);
+    : request.withdrawn.flatMap(({ networkId, taskId }) => mine(current(networkId, taskId), nodeId, world) ?? []);
   for (const before of gone) {
     const { networkId = '', taskId = '' } = before.value.endpoint ?? {};
     if (!named.has(`${networkId}/${taskId}`)) writes.push({ before, next: undefined });
@@ -120,27 +121,41 @@ export function planAnnouncement(input: {
   return writes;
 }
 
-const ipv4 = /^(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/u;
+/** An id or a name that becomes part of keys, scopes and subjects. */
+const idPattern = /^[A-Za-z0-9_-]{1,64}$/u;
+/** A DNS name as people write them: without spaces and control characters. */
+const namePattern = /^[\x21-\x7e]{1,253}$/u;
+const namesMax = 64;
 
 function checked(announced: Endpoint, nodeId: string): Endpoint {
-  if (announced.taskId === '' || announced.networkId === '') throw invalid(announced, 'names no task or no network');
-  if (!ipv4.test(announced.ip)) throw invalid(announced, 'has no IPv4 address');
+  const { taskId, networkId, names, taskName } = announced;
+  if (!idPattern.test(taskId) || !idPattern.test(networkId)) throw invalid(announced, 'names no task or no network');
+  if (!isIpv4(announced.ip)) throw invalid(announced, 'has no IPv4 address');
+  if (names.length > namesMax) throw invalid(announced, 'has too many names');
+  const wrong = [...names, taskName].find((name) => !namePattern.test(name));
+  if (wrong !== undefined) throw invalid(announced, `has a name that is none: ${JSON.stringify(wrong.slice(0, 80))}`);
   return EndpointCodec.fromPartial({
     ...announced,
     nodeId,
-    names: announced.names.map((name) => name.toLowerCase()),
-    taskName: announced.taskName.toLowerCase(),
+    names: names.map((name) => name.toLowerCase()),
+    taskName: taskName.toLowerCase(),
   });
 }
 
-function mine(record: Stored<EndpointRecord> | undefined, nodeId: string): Stored<EndpointRecord> | undefined {
-  const holder = record?.value.endpoint?.nodeId;
+/** The record, if it is the node's to change: it announced it, or the task is known to be its own. */
+function mine(
+  record: Stored<EndpointRecord> | undefined,
+  nodeId: string,
+  world: ServingWorld,
+): Stored<EndpointRecord> | undefined {
+  const { nodeId: holder, taskId = '' } = record?.value.endpoint ?? {};
   if (holder === undefined || holder === nodeId) return record;
+  if (world.tasksSynced && world.task(taskId)?.task?.nodeId === nodeId) return record;
   throw new BerthError('PermissionDenied', 'the endpoint belongs to another node', { reason: 'NOT_YOUR_ENDPOINT' });
 }
 
 function invalid(endpoint: Endpoint, what: string): BerthError {
-  return new BerthError('InvalidArgument', `endpoint of task ${JSON.stringify(endpoint.taskId)} ${what}`, {
+  return new BerthError('InvalidArgument', `endpoint of task ${JSON.stringify(endpoint.taskId.slice(0, 80))} ${what}`, {
     reason: 'BAD_ENDPOINT',
   });
 }

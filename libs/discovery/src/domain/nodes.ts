@@ -1,7 +1,9 @@
 import type { Node, NodeRecord } from '@berth/contracts/registry';
 import { Node as NodeCodec, NodeStatus } from '@berth/contracts/registry';
 import { BerthError } from '@berth/kernel';
+import { isIpAddress } from './addresses.ts';
 
+const versionLengthMax = 64;
 const hostnamePattern = /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,252})$/u;
 
 /**
@@ -31,9 +33,11 @@ export function describedNode(before: NodeRecord, description: Node): NodeRecord
 
 function plain(description: Node, id: string): Node {
   if (!hostnamePattern.test(description.hostname)) throw bad('hostname', description.hostname);
-  if (description.address === '') throw bad('address', description.address);
+  if (!isIpAddress(description.address)) throw bad('address', description.address);
   if (description.agentPort < 1 || description.agentPort > 65_535)
     throw bad('agent port', String(description.agentPort));
+  // All nodes get it, with the member list.
+  if (description.version.length > versionLengthMax) throw bad('version', description.version.slice(0, 80));
   return NodeCodec.fromPartial({
     ...description,
     id,
