@@ -147,10 +147,33 @@ export class DockerCalls {
     return list.map((c) => c.Id);
   }
 
-  async events(labelFilter: string): Promise<Readable> {
+  /** Events of these actions; `health_status` stands for all verdicts. */
+  async events(labelFilter: string, actions: readonly string[]): Promise<Readable> {
+    // Filtered by the engine: each run of a health check raises three events that nobody needs.
     return (await call('follow events', () =>
-      this.docker.getEvents({ filters: { type: ['container'], label: [labelFilter] } }),
+      this.docker.getEvents({ filters: { type: ['container'], label: [labelFilter], event: [...actions] } }),
     )) as Readable;
+  }
+
+  /** Always a stream: dockerode reads a log that is not followed whole into memory, and logs have no limit. */
+  logs(id: string, query: Readonly<Record<string, unknown>>): Promise<Readable> {
+    const request = {
+      path: `/containers/${id}/logs?`,
+      method: 'GET',
+      isStream: true,
+      statusCodes: { 200: true, 404: 'no such container', 500: 'server error' },
+      options: query,
+    };
+    return call(
+      'read logs',
+      () =>
+        new Promise<Readable>((resolve, reject) => {
+          this.docker.modem.dial(request, (error: unknown, stream: unknown) => {
+            if (error) reject(error);
+            else resolve(stream as Readable);
+          });
+        }),
+    );
   }
 
   async networks(labelFilter: string): Promise<readonly NetworkInspectInfo[]> {

@@ -2,8 +2,15 @@ import type { ExecOptions, ExecSession } from '@berth/kernel';
 import { BerthError } from '@berth/kernel';
 import type Docker from 'dockerode';
 import { call } from './docker-calls.ts';
-import { refused } from './docker-errors.ts';
+import { engineMessage, refused, statusOf } from './docker-errors.ts';
 import { Frames } from './log-frames.ts';
+
+/** The engine tells that an output is over a little before it knows the exit code. */
+const exitPollMs = 20;
+const exitWaitMaxMs = 2_000;
+/** What shells answer when a program is not there, or is none. */
+const notFoundCode = 127;
+const notExecutableCode = 126;
 
 type Output = { kind: 'stdout' | 'stderr'; data: Uint8Array } | { kind: 'exit'; code: number };
 
@@ -24,7 +31,16 @@ export async function openExec(docker: Docker, containerId: string, options: Exe
     if (!(error instanceof BerthError) || error.code !== 'Conflict') throw error;
     throw refused('NOT_RUNNING', error.message, error);
   });
-  const stream = await call('exec', () => exec.start({ hijack: true, stdin: true, Tty: options.tty }));
+  let stream: Awaited<ReturnType<typeof exec.start>>;
+  try {
+    stream = await exec.start({ hijack: true, stdin: true, Tty: options.tty });
+  } catch (error) {
+    // Newer engines refuse what can't be run; older ones say so in the output. To the caller both are an exit code.
+    if (statusOf(error) === 400) return notRun(engineMessage(error));
+    return call('exec', () => Promise.reject(error));
+  }
+  // Before the output is read nobody else hears of an error; afterwards its reader does as well.
+  stream.on('error', () => undefined);
   const resize = async (columns: number, rows: number): Promise<void> => {
     // A command that has just ended has no terminal any more.
     await exec.resize({ w: columns, h: rows }).catch(() => undefined);
@@ -37,8 +53,15 @@ export async function openExec(docker: Docker, containerId: string, options: Exe
     } else {
       yield* demultiplexed();
     }
-    const { ExitCode } = await call('exec', () => exec.inspect());
-    yield { kind: 'exit', code: ExitCode ?? 0 };
+    yield { kind: 'exit', code: await exitCode() };
+  }
+
+  async function exitCode(): Promise<number> {
+    for (let waited = 0; ; waited += exitPollMs) {
+      const { ExitCode, Running } = await call('exec', () => exec.inspect());
+      if (!Running || waited >= exitWaitMaxMs) return ExitCode ?? 0;
+      await new Promise((resolve) => setTimeout(resolve, exitPollMs));
+    }
   }
 
   async function* demultiplexed(): AsyncIterable<Output> {
@@ -60,4 +83,14 @@ export async function openExec(docker: Docker, containerId: string, options: Exe
     resize,
     close: () => stream.destroy(),
   };
+}
+
+/** A session of a command that could not be run. */
+function notRun(message: string): ExecSession {
+  async function* output(): AsyncIterable<Output> {
+    yield { kind: 'stderr', data: new TextEncoder().encode(`${message}\n`) };
+    yield { kind: 'exit', code: /not found|no such file/iu.test(message) ? notFoundCode : notExecutableCode };
+  }
+  const nothing = async (): Promise<void> => undefined;
+  return { output: output(), write: nothing, endInput: () => undefined, resize: nothing, close: () => undefined };
 }

@@ -118,6 +118,20 @@ test('hints begin with a gap and tell of starts and ends', async () => {
   await until(id, (s) => s.phase.kind === 'exited');
   await sleep(200);
   expect(hints.filter((h) => h.kind === 'container' && h.id === id).length).toBeGreaterThanOrEqual(3);
+  const check = {
+    disable: false,
+    test: ['CMD-SHELL', 'exit 0'],
+    intervalMs: 1000,
+    timeoutMs: 0,
+    retries: 0,
+    startPeriodMs: 0,
+  };
+  const checked = await launch(shell('verdict', 'sleep 60', { container: { healthcheck: check } }));
+  await until(checked.id, (s) => s.health === 'healthy');
+  await sleep(2_500);
+  // create, start, the first verdict: the checks themselves are no news.
+  expect(hints.filter((h) => h.kind === 'container' && h.id === checked.id)).toHaveLength(3);
+  await runtime.remove(checked.id);
   expect((await runtime.list()).find((c) => c.id === id)?.phase).toMatchObject({ kind: 'exited', exitCode: 7 });
   abort.abort();
   await watching;

@@ -25,7 +25,8 @@ const reconnectMs = 500;
 /** Containers inspected at a time: the engine serialises more anyway. */
 const inspectConcurrency = 8;
 
-const interesting = new Set(['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'oom']);
+/** After these a container is another one than before. */
+const actions = ['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'oom', 'health_status'];
 
 /** The ContainerRuntime port on a Docker engine: sequences of calls, nothing decided here. */
 export class DockerRuntime implements ContainerRuntime<RunPlan> {
@@ -105,7 +106,7 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
   async *watch(signal: AbortSignal): AsyncIterable<RuntimeHint> {
     while (!signal.aborted) {
       try {
-        const stream = await this.#calls.events(this.#labelFilter);
+        const stream = await this.#calls.events(this.#labelFilter, actions);
         const stop = () => stream.destroy();
         signal.addEventListener('abort', stop, { once: true });
         try {
@@ -129,8 +130,8 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
   }
 
   async *logs(id: string, options: LogOptions): AsyncIterable<LogLine> {
-    const container = this.#calls.docker.getContainer(id);
     const query = {
+      follow: options.follow,
       stdout: true,
       stderr: true,
       timestamps: true,
@@ -138,13 +139,7 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
       ...(options.tail === undefined ? {} : { tail: options.tail }),
     };
     const frames = new LogFrames();
-    if (!options.follow) {
-      const all = await call('read logs', () => container.logs({ ...query, follow: false }));
-      yield* frames.push(all);
-      yield* frames.end();
-      return;
-    }
-    const stream = (await call('follow logs', () => container.logs({ ...query, follow: true }))) as Readable;
+    const stream = await this.#calls.logs(id, query);
     const stop = () => stream.destroy();
     options.signal.addEventListener('abort', stop, { once: true });
     try {
@@ -186,8 +181,7 @@ async function* lines(stream: Readable): AsyncIterable<string> {
 function hintOf(line: string): RuntimeHint | undefined {
   if (line.trim() === '') return undefined;
   const event = JSON.parse(line) as EngineEvent;
-  const relevant = interesting.has(event.Action) || event.Action.startsWith('health_status');
-  if (event.Type !== 'container' || !relevant) return undefined;
+  if (event.Type !== 'container') return undefined;
   return { kind: 'container', id: event.Actor.ID, labels: event.Actor.Attributes ?? {} };
 }
 
