@@ -23,9 +23,19 @@ function phaseOf({ State: state }: ContainerInspectInfo): ContainerPhase {
   const startedAtMs = timeOf(state.StartedAt);
   // A paused or restarting container still is one that was started and has not ended.
   if (state.Running || state.Paused) return { kind: 'running', startedAtMs };
-  const error = state.OOMKilled ? 'out of memory' : (state.Error ?? '');
+  const error = state.OOMKilled ? 'out of memory' : explained(state.Error ?? '');
   if (state.Status === 'created' && state.ExitCode === 0 && error === '') return { kind: 'created' };
   return { kind: 'exited', exitCode: state.ExitCode, startedAtMs, finishedAtMs: timeOf(state.FinishedAt), error };
+}
+
+/** The engine's reason why a container could not start; of a taken host port also whose fault that is. */
+export function explained(error: string): string {
+  if (!/address already in use|port is already allocated/u.test(error)) return error;
+  const address = /(\S+:\d+)(?:\/\w+)?:? (?:bind|failed)/u.exec(error)?.[1] ?? 'of the task';
+  return (
+    `host port ${address} is held by something else on this host, outside the cluster (${error}). Remedy: stop it (ss -lptn ` +
+    'names it), or publish another port.'
+  );
 }
 
 function healthOf(status: string | undefined): ContainerState['health'] {

@@ -71,7 +71,9 @@ describe('an engine that', () => {
   it('ends the output of a command before it knows the exit code: the code is waited for', async () => {
     let asked = 0;
     answers['POST /containers/a/exec'] = (_request, response) => json(response, 201, { Id: 'e' });
-    answers['POST /exec/e/start'] = (_request, response) => void response.writeHead(200).end();
+    server.on('upgrade', (_request, socket) =>
+      socket.end('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n'),
+    );
     answers['GET /exec/e/json'] = (_request, response) => {
       asked += 1;
       json(response, 200, asked < 3 ? { Running: true, ExitCode: null } : { Running: false, ExitCode: 3 });

@@ -15,7 +15,8 @@ export function statusOf(error: unknown): number | undefined {
 /** The engine's own sentence. */
 export function engineMessage(error: unknown): string {
   const { json, message } = (error ?? {}) as EngineError;
-  return (json?.message ?? message ?? String(error)).trim();
+  // Where the client library does not read the answer as JSON, it puts its own words before it.
+  return (json?.message ?? message ?? String(error)).replace(/^\(HTTP code \d+\) [^-]* - /u, '').trim();
 }
 
 /**

@@ -493,6 +493,33 @@ describe('logs and exec', () => {
     await expect(none[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'TASK_NOT_HERE' });
   });
 
+  it('logs go on with the next run when a container is replaced before its output was asked for', async () => {
+    const { plane, clock, runtime } = await begin();
+    plane.assign(assignmentFixture('a'));
+    await world.until('a', 'running 1');
+    const speak = runtime.logs.bind(runtime);
+    let asked = 0;
+    runtime.logs = (id, options) => {
+      asked += 1;
+      if (asked > 1) return speak(id, options);
+      runtime.exit(id, 1);
+      throw new BerthError('NotFound', 'no such container');
+    };
+    const lines: string[] = [];
+    const abort = new AbortController();
+    const request = { taskId: 'a', follow: true, sinceMs: 0, caller: 'operator:x', tail: undefined };
+    const following = (async () => {
+      for await (const { line } of world.agents[0]!.handler.logs(request, { signal: abort.signal }))
+        lines.push(text(line));
+    })();
+    await world.until('a', 'running 2');
+    await clock.advance(3_000);
+    expect(lines).toEqual(['berth-a-2 speaks']);
+    abort.abort();
+    await clock.advance(3_000);
+    await following;
+  });
+
   it('exec passes input on and ends with the exit code', async () => {
     const { plane } = await begin();
     plane.assign(assignmentFixture('a'));

@@ -6,7 +6,7 @@ import type {
   RuntimeServiceImplementation,
 } from '@berth/contracts/agent';
 import type { CallerContext, Clock, ContainerRuntime, ContainerState, ExecSession, Logger } from '@berth/kernel';
-import { BerthError } from '@berth/kernel';
+import { BerthError, isBerthError } from '@berth/kernel';
 import { isEnded } from '@berth/workload';
 import { asBuffer } from '../domain/bytes.ts';
 import type { RunPlan } from '../domain/run-plan.ts';
@@ -47,8 +47,13 @@ export class RuntimeHandler implements RuntimeServiceImplementation<CallerContex
       if (next === undefined) break;
       run = next.run;
       const options = { follow: request.follow, tail, sinceMs: request.sinceMs, signal };
-      for await (const { stderr, line, atMs } of runtime.logs(next.state.id, options)) {
-        yield { stderr, line: asBuffer(line), atMs };
+      try {
+        for await (const { stderr, line, atMs } of runtime.logs(next.state.id, options)) {
+          yield { stderr, line: asBuffer(line), atMs };
+        }
+      } catch (error) {
+        // The next run has taken its place meanwhile: a follower goes on there.
+        if (!request.follow || !isBerthError(error, 'NotFound')) throw error;
       }
       if (!request.follow || signal.aborted) return;
       tail = undefined;
