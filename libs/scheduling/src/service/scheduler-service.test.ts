@@ -387,6 +387,9 @@ describe('leaders', () => {
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     const refused = outcomes.find((outcome) => outcome.status === 'rejected');
     expect(refused?.reason).toMatchObject({ code: 'Conflict', reason: 'VERSION_MISMATCH' });
+    // Whose answer was lost asks again, with what it expected then: no conflict with itself.
+    const again = await apply('s1', outcomes[0]?.status === 'fulfilled' ? 'web:3' : 'web:4', 2);
+    expect(again).toMatchObject({ stack: { version: 3 }, changes: [] });
   });
 
   it('a store that is away for a while costs time only', async () => {

@@ -52,9 +52,10 @@ export function acceptStack(records: Records, spec: StackSpec, options: AcceptOp
   const held = records.stacks.get(spec.namespace, spec.name);
   const before = held?.value.stack;
   if (before?.removing) throw removingError(before);
-  checkVersion(before?.version ?? 0, options.expectedVersion);
   const specBefore = before && records.specs.get(before.id)?.value.spec;
+  // First of all: who asks again after an answer was lost finds the wish granted, not a conflict with itself.
   if (before && specBefore && same(specBefore, spec)) return { kind: 'unchanged', stack: before };
+  checkVersion(before?.version ?? 0, options.expectedVersion);
   const bytes = StackSpecMessage.encode(spec).finish().length;
   if (bytes > specBytesMax) {
     throw new BerthError('InvalidArgument', `the spec takes ${bytes} bytes; at most ${specBytesMax}`, {

@@ -61,8 +61,9 @@ export class DispatchHandler implements DispatchServiceImplementation<CallerCont
     await this.#mirrors.feed.waitFor(undefined, call.signal);
     // A task that another replica's leader has just made may not have come here yet.
     const { records } = this.#mirrors;
-    const strange = statuses.find(({ taskId }) => !records.tasks.get(taskId));
-    if (strange) await this.#committer.catchUp(families.task.key(strange.taskId), () => false);
+    for (const { taskId } of statuses) {
+      if (!records.tasks.get(taskId)) await this.#committer.catchUp(families.task.key(taskId), () => false);
+    }
     const { answer } = await this.#committer.commit(() => {
       const { groups, unknown } = acceptStatuses(records, nodeId, statuses);
       return { groups, answer: unknown };
