@@ -18,14 +18,14 @@ export const schema = z.object({
     .number()
     .int()
     .min(8)
-    .max(30)
+    .max(29)
     .default(22)
     .describe("Prefix length of a network's first range; fixed at the first run."),
   blockPrefix: z.coerce
     .number()
     .int()
     .min(8)
-    .max(30)
+    .max(29)
     .default(26)
     .describe("Prefix length of a node's block; fixed at the first run."),
   tokenSha256: z

@@ -8,12 +8,13 @@ import { Membership } from '@berth/discovery';
 import { connectNats } from '@berth/events-nats';
 import type { Logger, Store } from '@berth/kernel';
 import { awaitCluster, BerthError, dnsNameOf, metaKeys, newId } from '@berth/kernel';
-import type { NetworkSettings } from '@berth/network';
-import { NetworkHandlers, NetworkManager, NetworkTables, networkOwner, networkSettings } from '@berth/network';
+import { NetworkHandlers, NetworkManager, NetworkTables, networkOwner } from '@berth/network';
 import type { Running } from '@berth/process';
 import { createMetrics, Gauge, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
 import { bind, createDialer, fileTls, startServer } from '@berth/rpc';
 import { connectEtcd } from '@berth/store-etcd';
+import type { NetworkSettings } from '@berth/workload';
+import { networkSettings } from '@berth/workload';
 import type { Config } from './config.ts';
 
 /** Time that unary calls get to end when the process stops. */

@@ -15,10 +15,6 @@ function blockOf(cidr: string): Block | undefined {
   return { first: address - (address % size), size };
 }
 
-export function isCidr(text: string): boolean {
-  return blockOf(text) !== undefined;
-}
-
 /** The first of the host's routes that overlaps the pool; a default route doesn't count. */
 export function overlappingRoute(pool: string, routes: readonly string[]): string | undefined {
   const wanted = blockOf(pool);

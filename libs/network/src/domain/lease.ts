@@ -1,8 +1,8 @@
 import type { Lease, Network } from '@berth/contracts/network';
-import { formatCidr, parseCidr, piecesOf } from './cidr.ts';
+import type { NetworkSettings } from '@berth/workload';
+import { formatCidr, parseCidr, piecesOf } from '@berth/workload';
 import { pickRange } from './ranges.ts';
 import type { Stored } from './records.ts';
-import type { NetworkSettings } from './settings.ts';
 
 export type LeaseDecision =
   /** The node holds a block that is not full. */

@@ -1,9 +1,8 @@
 import { isBerthError } from '@berth/kernel';
+import { contains, formatCidr, networkSettings, overlaps, parseCidr, piecesOf, sizeOf } from '@berth/workload';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { contains, formatCidr, overlaps, parseCidr, piecesOf, sizeOf } from './cidr.ts';
 import { pickRange, unitsOf, unitsPerRangeMax } from './ranges.ts';
-import { networkSettings } from './settings.ts';
 
 const settings = networkSettings({ pool: '10.64.0.0/10', rangePrefix: 22, blockPrefix: 26 });
 

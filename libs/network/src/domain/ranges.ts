@@ -1,6 +1,5 @@
-import type { Cidr } from './cidr.ts';
-import { formatCidr, parseCidr, piecesOf, sizeOf } from './cidr.ts';
-import type { NetworkSettings } from './settings.ts';
+import type { Cidr, NetworkSettings } from '@berth/workload';
+import { formatCidr, parseCidr, piecesOf, sizeOf } from '@berth/workload';
 
 /** A range never covers more units than this, so that taking it fits into one txn. */
 export const unitsPerRangeMax = 64;

@@ -2,14 +2,13 @@ import type { WriteSet } from '@berth/changes';
 import { Stack } from '@berth/contracts/scheduler';
 import { NetworkSpec } from '@berth/contracts/workload';
 import type { StoredEntry } from '@berth/kernel';
+import { networkSettings, overlaps, parseCidr } from '@berth/workload';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { overlaps, parseCidr } from './cidr.ts';
 import { decideLease } from './lease.ts';
 import type { DeclaredStacks } from './reconcile.ts';
 import { reconcileNetworks } from './reconcile.ts';
 import { leases } from './records.ts';
-import { networkSettings } from './settings.ts';
 import { NetworkTables } from './tables.ts';
 import {
   createNetwork,

@@ -2,8 +2,8 @@ import type { Network } from '@berth/contracts/network';
 import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
+import type { NetworkSettings } from '@berth/workload';
 import { pickRange, unitsOf } from './ranges.ts';
-import type { NetworkSettings } from './settings.ts';
 import type { NetworkState } from './tables.ts';
 import { claimId } from './tables.ts';
 

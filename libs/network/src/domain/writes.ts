@@ -3,11 +3,11 @@ import type { Lease, Network } from '@berth/contracts/network';
 import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
+import type { NetworkSettings } from '@berth/workload';
 import { unitsOf } from './ranges.ts';
 import { fullNameOf } from './reconcile.ts';
 import type { Stored } from './records.ts';
 import { claims, leases, networkOwner, networks, rangeUnits, scopeOfNetwork } from './records.ts';
-import type { NetworkSettings } from './settings.ts';
 
 /** Makes a network with its first range: fails if the name in the stack or one of the units is taken. */
 export function createNetwork(

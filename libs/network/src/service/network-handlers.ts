@@ -16,13 +16,13 @@ import type {
 } from '@berth/contracts/network';
 import type { CallerContext, Clock, Rng, Store } from '@berth/kernel';
 import { BerthError } from '@berth/kernel';
+import type { NetworkSettings } from '@berth/workload';
+import { formatCidr } from '@berth/workload';
 import { checkStackNetworks } from '../domain/check-stack.ts';
-import { formatCidr } from '../domain/cidr.ts';
 import { decideLease } from '../domain/lease.ts';
 import { pickRange } from '../domain/ranges.ts';
 import type { Stored } from '../domain/records.ts';
 import { leases, networks, stored } from '../domain/records.ts';
-import type { NetworkSettings } from '../domain/settings.ts';
 import { claimId } from '../domain/tables.ts';
 import { growNetwork, releaseBlock, takeBlock } from '../domain/writes.ts';
 import type { NetworkManager } from './network-manager.ts';

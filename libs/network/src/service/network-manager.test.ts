@@ -6,8 +6,8 @@ import { Stack } from '@berth/contracts/scheduler';
 import { NetworkSpec } from '@berth/contracts/workload';
 import type { CallerContext, Identity } from '@berth/kernel';
 import { MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
+import { networkSettings } from '@berth/workload';
 import { afterEach, describe, expect, it } from 'vitest';
-import { networkSettings } from '../domain/settings.ts';
 import { NetworkHandlers } from './network-handlers.ts';
 import { NetworkManager } from './network-manager.ts';
 

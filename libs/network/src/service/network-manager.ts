@@ -4,10 +4,10 @@ import type { Change } from '@berth/contracts/network';
 import type { Change as SchedulerChange, Stack } from '@berth/contracts/scheduler';
 import type { Clock, Logger, Rng, Store } from '@berth/kernel';
 import { isPassing, newId, unreachable } from '@berth/kernel';
+import type { NetworkSettings } from '@berth/workload';
 import type { DeclaredStacks, NetworkAction } from '../domain/reconcile.ts';
 import { reconcileNetworks } from '../domain/reconcile.ts';
 import { networkOwner } from '../domain/records.ts';
-import type { NetworkSettings } from '../domain/settings.ts';
 import { claimId, NetworkTables } from '../domain/tables.ts';
 import { createNetwork, dropRange, removeNetwork, startDeleting } from '../domain/writes.ts';
 

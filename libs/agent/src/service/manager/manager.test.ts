@@ -309,11 +309,16 @@ describe('setup', () => {
   });
 
   it.each([
-    [['10.70.0.0/16'], '', 'POOL_OVERLAPS'],
-    [[], '10.64.0.0', 'BAD_POOL'],
-  ])('routes %j and pool %j: %s, and nothing is made', async (routes, networkPool, reason) => {
+    [['10.70.0.0/16'], {}, 'POOL_OVERLAPS'],
+    [[], { networkPool: '10.64.0.0' }, 'BAD_CIDR'],
+    // What the network-manager would refuse, at every start, for good.
+    [[], { networkPool: '10.64.0.1/10' }, 'BAD_CIDR'],
+    [[], { rangePrefix: 9 }, 'BAD_NETWORK_SETTINGS'],
+    [[], { rangePrefix: 24, blockPrefix: 23 }, 'BAD_NETWORK_SETTINGS'],
+    [[], { blockPrefix: 30 }, 'BAD_NETWORK_SETTINGS'],
+  ])('routes %j and settings %j: %s, and nothing is made', async (routes, settings, reason) => {
     const { init, authority, files } = setUp(routes);
-    await expect(init({ networkPool })).rejects.toMatchObject({ code: 'InvalidArgument', reason });
+    await expect(init(settings)).rejects.toMatchObject({ code: 'InvalidArgument', reason });
     expect(authority.made).toBe(0);
     expect(await files.cluster()).toBeUndefined();
   });

@@ -8,7 +8,8 @@ import type {
 } from '@berth/contracts/agent';
 import type { CallerContext, Clock, Identity, Logger, Rng } from '@berth/kernel';
 import { BerthError, newId } from '@berth/kernel';
-import { isCidr, overlappingRoute } from '../../domain/pool.ts';
+import { defaultNetworkSettings, networkSettings } from '@berth/workload';
+import { overlappingRoute } from '../../domain/pool.ts';
 import type { PhaseBoard } from '../phase.ts';
 import type { ClusterState, StateFiles } from '../state-files.ts';
 import { Wake } from '../wake.ts';
@@ -100,7 +101,7 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
       throw new BerthError(
         'InvalidArgument',
         `the address pool ${wanted.networkPool} overlaps the host's route to ${overlap}. Remedy: name another pool, ` +
-          'e.g. --network-pool 10.192.0.0/12',
+          'e.g. --pool 10.192.0.0/12',
         { reason: 'POOL_OVERLAPS', details: { route: overlap } },
       );
     }
@@ -115,17 +116,16 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
   }
 
   #settings(request: InitRequest): Settings {
-    const networkPool = request.networkPool || '10.64.0.0/10';
-    if (!isCidr(networkPool)) {
-      throw new BerthError('InvalidArgument', `the address pool ${JSON.stringify(networkPool)} is no IPv4 CIDR`, {
-        reason: 'BAD_POOL',
-      });
-    }
+    const networkPool = request.networkPool || defaultNetworkSettings.pool;
+    const rangePrefix = request.rangePrefix || defaultNetworkSettings.rangePrefix;
+    const blockPrefix = request.blockPrefix || defaultNetworkSettings.blockPrefix;
+    // They are fixed from now on: what the network-manager can't use must not be written down.
+    networkSettings({ pool: networkPool, rangePrefix, blockPrefix });
     return {
       advertise: request.advertiseAddress || this.#o.advertise,
       networkPool,
-      rangePrefix: request.rangePrefix || 22,
-      blockPrefix: request.blockPrefix || 26,
+      rangePrefix,
+      blockPrefix,
       operator: request.operator || 'admin',
       labels: request.labels,
     };
