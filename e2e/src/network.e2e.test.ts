@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from './cluster.ts';
 import { startCluster } from './cluster.ts';
@@ -60,8 +61,14 @@ describe('names and addresses', () => {
     const [caller] = await containers('app', 'caller');
     const [peer] = await containers('app', 'web');
     expect(ips((await inside(caller as Container, 'getent ahosts web')).stdout)).toEqual(web);
-    const direct = (await inside(peer as Container, 'nslookup -type=a web 127.0.0.11')).stdout;
-    expect(ips(direct)).toEqual(web);
+    const resolver = `const r = new (require('node:dns').Resolver)(); r.setServers(['127.0.0.11']);
+      r.resolve4('web', (e, ips) => console.log(e ?? ips.join(' ')));`;
+    const direct = await cluster.inContainer((caller as Container).id, ['node', '-e', resolver]);
+    expect(ips(direct.stdout)).toEqual(web);
+    // A client that neither knows EDNS nor comes again over TCP gets what fits into 512 bytes, and all of it is right.
+    const few = ips((await inside(peer as Container, 'nslookup -type=a web 127.0.0.11')).stdout);
+    expect(few.length).toBeGreaterThan(10);
+    expect(web).toEqual(expect.arrayContaining(few));
     expect(ips((await inside(caller as Container, 'getent ahosts web.17')).stdout)).toHaveLength(1);
   });
 
@@ -82,11 +89,13 @@ describe('names and addresses', () => {
 
   it('70 tasks reach each other', async () => {
     const some = (await containers('app', 'web')).slice(0, 70);
-    const script = `for ip in ${some.map(({ ip }) => ip).join(' ')}; do timeout 3 wget -q -O /dev/null http://$ip/ || echo $ip; done`;
-    for (let i = 0; i < some.length; i += 10) {
-      const group = some.slice(i, i + 10);
-      const results = await Promise.all(group.map((from) => inside(from, script)));
-      expect(results.map(({ stdout }) => stdout).join('')).toBe('');
+    // Linux holds 1,024 neighbours in all namespaces together (gc_thresh3): 4,830 pairs in a minute overflow that for a
+    // moment, whatever the network, so an address gets three tries.
+    const get = 'timeout 3 wget -q -O /dev/null http://$ip/ 2>/dev/null';
+    const script = `for ip in ${some.map(({ ip }) => ip).join(' ')}; do ${get} || { sleep 4; ${get}; } || { sleep 8; ${get}; } || echo $ip; done`;
+    for (const from of some) {
+      const [{ stdout }] = await Promise.all([inside(from, script), sleep(600)]);
+      expect(stdout).toBe('');
     }
   });
 });
@@ -96,7 +105,9 @@ describe('isolation', () => {
     const [stranger] = (await containers('other', 'stranger')) as [Container];
     const all = await containers('app', 'web');
     expect((await inside(stranger, 'nslookup -type=a web 127.0.0.11')).stdout).not.toMatch(/198\.19\./u);
-    const script = all.map(({ ip }) => `timeout 1 wget -q -O /dev/null http://${ip}/ && echo reached ${ip} &`).join('\n');
+    const script = all
+      .map(({ ip }) => `timeout 1 wget -q -O /dev/null http://${ip}/ && echo reached ${ip} &`)
+      .join('\n');
     expect((await inside(stranger, `${script}\nwait`)).stdout).toBe('');
   });
 
