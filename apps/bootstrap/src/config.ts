@@ -1,11 +1,11 @@
-import { list, loadConfig, logLevels } from '@berth/process';
+import { loadConfig, logLevels, urlList } from '@berth/process';
 import { z } from 'zod';
 
 const id = z.string().regex(/^[0-9a-z]{1,32}$/u, 'must be 1 to 32 characters of [0-9a-z]');
 
 export const schema = z.object({
   clusterId: id.describe("The cluster's id, as the first agent made it."),
-  etcdEndpoints: list().describe('etcd client URLs, comma-separated: https://host:port.'),
+  etcdEndpoints: urlList('https').describe('etcd client URLs, comma-separated: https://host:port.'),
   etcdCerts: z
     .string()
     .default('/certs/etcd')

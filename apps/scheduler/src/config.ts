@@ -1,4 +1,4 @@
-import { list, loadConfig, logLevels } from '@berth/process';
+import { addressList, loadConfig, logLevels, urlList } from '@berth/process';
 import { z } from 'zod';
 
 const port = (): z.ZodCoercedNumber => z.coerce.number().int().min(0).max(65_535);
@@ -12,10 +12,12 @@ const schema = z.object({
     .string()
     .default('/certs/berth')
     .describe("Folder with this service's certificate: cert.pem, key.pem, ca.pem"),
-  etcdEndpoints: list().default(['https://127.0.0.1:7441']).describe('etcd endpoints, separated by commas'),
+  etcdEndpoints: urlList('https').default(['https://127.0.0.1:7441']).describe('etcd endpoints, separated by commas'),
   etcdCerts: z.string().default('/certs/etcd').describe('Folder with the certificate of the etcd user "scheduler"'),
-  natsUrls: list().default(['tls://127.0.0.1:7451']).describe('NATS servers (tls://host:port), separated by commas'),
-  registryAddresses: list()
+  natsUrls: urlList('tls')
+    .default(['tls://127.0.0.1:7451'])
+    .describe('NATS servers (tls://host:port), separated by commas'),
+  registryAddresses: addressList()
     .default(['127.0.0.1:7401'])
     .describe('Registries (host:port) to start from, separated by commas'),
   drainDelayMs: milliseconds()

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ConfigError, envName, flag, flagName, helpText, list, parseConfig } from './config.ts';
+import { addressList, ConfigError, envName, flag, flagName, helpText, list, parseConfig, urlList } from './config.ts';
 
 const schema = z.object({
   grpcPort: z.coerce.number().int().min(1).max(65_535).default(7401).describe('Port of the API.'),
@@ -43,6 +43,37 @@ describe('a setting', () => {
     expect(parse(['--verbose', '--grpc-port', '6'])).toMatchObject({ verbose: true, grpcPort: 6 });
     expect(parse(['--verbose', 'false']).verbose).toBe(false);
     expect(parse([], { BERTH_VERBOSE: 'true' }).verbose).toBe(true);
+  });
+});
+
+describe('where others are', () => {
+  const where = z.object({ registries: addressList().default(['127.0.0.1:7401']), nats: urlList('tls') });
+  const read = (env: Record<string, string | undefined>) =>
+    parseConfig({ name: 'berth-test', schema: where, argv: [], env });
+
+  it('is host:port, or a URL with a port', () => {
+    const env = { BERTH_REGISTRIES: 'a.example:1,[fd00::1]:2', BERTH_NATS: 'tls://198.18.0.1:7451, tls://[fd00::1]:1' };
+    expect(read(env)).toEqual({
+      registries: ['a.example:1', '[fd00::1]:2'],
+      nats: ['tls://198.18.0.1:7451', 'tls://[fd00::1]:1'],
+    });
+    expect(read({ BERTH_NATS: 'tls://a:1' }).registries).toEqual(['127.0.0.1:7401']);
+  });
+
+  it.each([
+    { BERTH_REGISTRIES: 'a.example' },
+    { BERTH_REGISTRIES: 'a:1,b:port' },
+    { BERTH_REGISTRIES: 'a:70000' },
+    { BERTH_REGISTRIES: ' , ' },
+    { BERTH_REGISTRIES: 'https://a:1' },
+    { BERTH_NATS: 'a:1' },
+    { BERTH_NATS: 'nats://a:1' },
+    { BERTH_NATS: 'tls://a' },
+    { BERTH_NATS: 'tls://a:1/path' },
+    { BERTH_NATS: ',' },
+  ])('is refused by its name: %j', (env) => {
+    const name = Object.keys(env)[0] ?? '';
+    expect(() => read({ BERTH_NATS: 'tls://a:1', ...env })).toThrow(new RegExp(`\\(${name}\\) ".*" is no good`, 'u'));
   });
 });
 

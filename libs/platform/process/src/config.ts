@@ -44,6 +44,26 @@ export function list(): z.ZodPipe<z.ZodString, z.ZodTransform<string[], string>>
   );
 }
 
+/** Addresses `host:port`, separated by commas; at least one. */
+export function addressList(): ReturnType<typeof list> {
+  return list().refine((values) => values.length > 0 && values.every(isAddress), 'write it as host:port,host:port');
+}
+
+/** URLs `<scheme>://host:port`, separated by commas; at least one. */
+export function urlList(scheme: string): ReturnType<typeof list> {
+  const prefix = `${scheme}://`;
+  return list().refine(
+    (values) =>
+      values.length > 0 && values.every((url) => url.startsWith(prefix) && isAddress(url.slice(prefix.length))),
+    `write it as ${prefix}host:port,${prefix}host:port`,
+  );
+}
+
+function isAddress(text: string): boolean {
+  const port = /^(?:[^\s:/[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})$/u.exec(text)?.[1];
+  return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
+}
+
 /** `grpcPort` as a flag: `--grpc-port`. */
 export function flagName(key: string): string {
   return `--${key.replace(/[A-Z0-9]+/gu, (part) => (/^[0-9]/u.test(part) ? part : `-${part.toLowerCase()}`))}`;

@@ -1,4 +1,5 @@
 export {
+  addressList,
   ConfigError,
   type ConfigSource,
   envName,
@@ -8,6 +9,7 @@ export {
   list,
   loadConfig,
   parseConfig,
+  urlList,
 } from './config.ts';
 export { FileDisk } from './file-disk.ts';
 export { type HttpOptions, type HttpServer, startHttp } from './http.ts';
