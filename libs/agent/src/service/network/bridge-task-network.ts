@@ -37,6 +37,8 @@ export class BridgeTaskNetwork implements TaskNetwork {
   readonly #table = new BlockTable();
   /** Blocks whose bridge is gone from the host, to be handed back. */
   readonly #toRelease = new Map<string, Block>();
+  /** Networks without tasks that others are still connected to. */
+  readonly #inUse = new Set<string>();
   #queue: Promise<void> = Promise.resolve();
   #adopted = false;
   /** Blocks were added since the host was last brought to match. */
@@ -182,19 +184,36 @@ export class BridgeTaskNetwork implements TaskNetwork {
     for (const address of gateways) await nameServer.listen(address);
   }
 
-  /** Takes blocks without tasks off the host; they are handed back in the background. */
+  /** Takes blocks without tasks off the host; they are handed back in the background. One that a container of somebody
+   *  else is connected to stays until that is gone: it must not hold up the end of any task. */
   async #removeUnused(): Promise<void> {
-    const unused = this.#table.unused();
-    if (unused.length === 0) return;
-    for (const block of unused) {
+    let removed = 0;
+    for (const block of this.#table.unused()) {
+      if (!(await this.#removeNetwork(block.dockerNetwork))) continue;
       await this.#options.nameServer.close(block.gateway);
-      await this.#options.engine.remove(block.dockerNetwork);
       this.#table.removeBlock(block.block);
       this.#toRelease.set(block.block, block);
+      removed += 1;
     }
+    if (removed === 0) return;
     await this.#heal();
     this.#options.onNetworks(this.networkIds());
     this.#wake?.();
+  }
+
+  /** False while it is in use. */
+  async #removeNetwork(name: string): Promise<boolean> {
+    try {
+      await this.#options.engine.remove(name);
+      this.#inUse.delete(name);
+      return true;
+    } catch (error) {
+      if (!isBerthError(error, 'Conflict')) throw error;
+      if (!this.#inUse.has(name))
+        this.#options.log.warn({ network: name, error: error.message }, 'network stays for now');
+      this.#inUse.add(name);
+      return false;
+    }
   }
 
   /** After a start: blocks that the network-manager thinks we hold, but of which nothing is on the host, go back. */
