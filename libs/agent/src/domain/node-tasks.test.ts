@@ -302,6 +302,18 @@ describe('a task that is to stop', () => {
     expect(n.at(252).statuses[0]).toMatchObject({ removed: true, run: 1 });
   });
 
+  it('one that is only there to delete volumes deletes them and is gone', () => {
+    const cleanup = assignmentFixture('v', {
+      task: remove,
+      assignment: { removeVolumes: [{ name: 'x', externalName: 'shop_data', driver: '', driverOpts: {}, labels: {} }] },
+    });
+    const n = new Node().sync({ ...cleanup, spec: { ...cleanup.spec!, container: undefined } });
+    const [first] = n.tasks.decide(0).actions;
+    expect(first?.action).toEqual({ kind: 'release', volumes: ['shop_data'] });
+    n.tasks.succeeded('v');
+    expect(n.tasks.decide(1).statuses).toMatchObject([{ removed: true }]);
+  });
+
   it('one that completed stays complete', () => {
     const job = {
       spec: {

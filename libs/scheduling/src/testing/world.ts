@@ -61,7 +61,12 @@ export class World {
   }
 
   remove(name: string, volumes = false): void {
-    const acceptance = acceptRemoval(this.records, 'default', name, volumes);
+    const acceptance = acceptRemoval(this.records, {
+      namespace: 'default',
+      name,
+      volumes,
+      newId: () => this.#newId(),
+    });
     if (acceptance.kind === 'write') this.commit(acceptance.group);
   }
 

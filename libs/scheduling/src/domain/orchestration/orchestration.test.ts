@@ -1,6 +1,7 @@
 import { NodeStatus } from '@berth/contracts/registry';
 import { UpdateState } from '@berth/contracts/scheduler';
 import { DependencyCondition, DesiredState, Health, RestartCondition, TaskState } from '@berth/contracts/workload';
+import { volumeName } from '@berth/workload';
 import { describe, expect, it } from 'vitest';
 import { nodeFacts, replicas, serviceSpec, stackSpec } from '../../testing/builders.ts';
 import { World } from '../../testing/world.ts';
@@ -454,6 +455,37 @@ describe('removal', () => {
     // Its node is away: the stack waits for it, and says so; once it is given up, the rest goes.
     world.advance(3_600_000);
     expect(world.tasks('db')).toEqual([cleanup]);
+    world.settle();
+    expect(world.keys()).toEqual(before);
+  });
+
+  it('takes volumes along that an earlier removal has left, and only its own', () => {
+    const world = two();
+    const before = world.keys();
+    const spec = (name: string) =>
+      stackSpec(
+        name,
+        [serviceSpec('db', { container: { image: 'a', mounts: [{ type: 1, source: 'data', target: '/d' }] } })],
+        { volumes: [{ name: 'data' }] },
+      );
+    world.apply(spec('shop'));
+    world.apply(spec('shop_a'));
+    world.settle();
+    world.remove('shop');
+    world.settle();
+    const other = world.active('db');
+    expect(() => world.remove('shop')).toThrow(expect.objectContaining({ reason: 'NO_SUCH_STACK' }));
+    expect(() => world.remove('shop')).toThrow('--volumes');
+    world.remove('shop', true);
+    world.converge();
+    const cleanup = world.tasks('volumes');
+    expect(cleanup).toMatchObject([{ desired: DesiredState.DESIRED_STATE_REMOVE }]);
+    const { removeVolumes } = assignmentOf(world.records, cleanup[0]!, 0);
+    expect(removeVolumes.map((volume) => volumeName('shop', volume))).toEqual(['shop_data']);
+    world.settle();
+    expect(world.tasks('db')).toEqual(other);
+    expect(() => world.remove('shop', true)).toThrow(expect.objectContaining({ reason: 'NO_SUCH_STACK' }));
+    world.remove('shop_a', true);
     world.settle();
     expect(world.keys()).toEqual(before);
   });

@@ -1,6 +1,11 @@
 import { WriteSet } from '@berth/changes';
 import type { ServiceChange, Stack } from '@berth/contracts/scheduler';
-import type { StackSpec } from '@berth/contracts/workload';
+import {
+  ServiceRecord as ServiceRecordMessage,
+  ServiceVersion as ServiceVersionMessage,
+  Stack as StackMessage,
+} from '@berth/contracts/scheduler';
+import type { StackSpec, VolumeSpec } from '@berth/contracts/workload';
 import { StackSpec as StackSpecMessage } from '@berth/contracts/workload';
 import type { TxnGroup } from '@berth/kernel';
 import { BerthError } from '@berth/kernel';
@@ -81,12 +86,21 @@ export function acceptStack(records: Records, spec: StackSpec, options: AcceptOp
   return { kind: 'write', stack, group: writes.group(), changes: diffStack(specBefore, spec, options.eligible) };
 }
 
-/** Starts the removal of a stack; asked again, only adds its volumes. NotFound if there is none. */
-export function acceptRemoval(records: Records, namespace: string, name: string, volumes: boolean): Acceptance {
-  const held = records.stacks.get(namespace || defaultNamespace, name);
-  if (!held?.value.stack) {
-    throw new BerthError('NotFound', `there is no stack ${JSON.stringify(name)}`, { reason: 'NO_SUCH_STACK' });
-  }
+export interface RemovalOptions {
+  readonly namespace: string;
+  readonly name: string;
+  /** Its named volumes too. */
+  readonly volumes: boolean;
+  readonly newId: () => string;
+}
+
+/** Starts the removal of a stack; asked again, only adds its volumes: also when the stack has gone without them. NotFound if
+ *  there is neither. */
+export function acceptRemoval(records: Records, options: RemovalOptions): Acceptance {
+  const { name, volumes } = options;
+  const namespace = options.namespace || defaultNamespace;
+  const held = records.stacks.get(namespace, name);
+  if (!held?.value.stack) return acceptVolumeRemoval(records, { ...options, namespace });
   const stack: Stack = { ...held.value.stack, removing: true };
   const removeVolumes = held.value.removeVolumes || volumes;
   if (held.value.stack.removing && held.value.removeVolumes === removeVolumes) {
@@ -94,6 +108,47 @@ export function acceptRemoval(records: Records, namespace: string, name: string,
   }
   const group = new WriteSet(owner).update(families.stack, { stack, removeVolumes }, held).group();
   return { kind: 'write', stack, group, changes: [] };
+}
+
+/** Docker users expect `down --volumes` to work after a `down` without: what is left of the stack are its volumes' homes. */
+function acceptVolumeRemoval(records: Records, { name, namespace, newId, volumes }: RemovalOptions): Acceptance {
+  const left = [...records.volumes.values()]
+    .map(({ value }) => value)
+    .filter((pin) => pin.namespace === namespace && pin.stack === name)
+    .map(({ volume }): VolumeSpec => ({ name: volume, externalName: volume, driver: '', driverOpts: {}, labels: {} }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  if (left.length === 0 || !volumes) {
+    const remedy = left.length > 0 ? '; volumes of it are still there: remove them with --volumes' : '';
+    throw new BerthError('NotFound', `there is no stack ${JSON.stringify(name)}${remedy}`, { reason: 'NO_SUCH_STACK' });
+  }
+  const stack = StackMessage.fromPartial({
+    id: newId(),
+    namespace,
+    name,
+    version: 1,
+    removing: true,
+    observedVersion: 1,
+  });
+  // Nothing of it ever runs: it is there to be removed, and with it what it names.
+  const service = {
+    id: newId(),
+    namespace,
+    stackId: stack.id,
+    stack: name,
+    name: 'volumes',
+    mode: 'replicated',
+    specVersion: 1,
+  };
+  const writes = new WriteSet(owner);
+  writes.create(families.stack, { stack, removeVolumes: true });
+  writes.put(families.spec, {
+    stackId: stack.id,
+    spec: StackSpecMessage.fromPartial({ namespace, name, volumes: left }),
+  });
+  writes.create(families.service, ServiceRecordMessage.fromPartial({ service, removing: true }));
+  const version = { serviceId: service.id, version: 1, spec: { name: service.name }, volumes: left };
+  writes.create(families.version, ServiceVersionMessage.fromPartial(version));
+  return { kind: 'write', stack, group: writes.group(), changes: [] };
 }
 
 function removingError(stack: Stack): BerthError {

@@ -101,9 +101,10 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
         reason: 'STATIC_STACK',
       });
     }
+    const { rng } = this.#options;
     await this.#catchUp(where, name);
     const { answer, revision } = await this.#committer.commit(() =>
-      proposal(acceptRemoval(this.#mirrors.records, where, name, volumes)),
+      proposal(acceptRemoval(this.#mirrors.records, { namespace: where, name, volumes, newId: () => newId(rng) })),
     );
     return { stack: answer.stack, revision };
   }

@@ -66,6 +66,8 @@ export interface VolumePin {
   volume: string;
   /** Node. */
   nodeId: string;
+  /** Name of the stack that first used it: its removal may take the volume along, also after a removal that did not. */
+  stack: string;
 }
 
 /** StaticTasks is the list of static tasks that one manager's agent last reported. */
@@ -529,7 +531,7 @@ export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.Serv
 };
 
 function createBaseVolumePin(): VolumePin {
-  return { namespace: "", volume: "", nodeId: "" };
+  return { namespace: "", volume: "", nodeId: "", stack: "" };
 }
 
 export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = {
@@ -544,6 +546,9 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
     }
     if (message.nodeId !== "") {
       writer.uint32(26).string(message.nodeId);
+    }
+    if (message.stack !== "") {
+      writer.uint32(34).string(message.stack);
     }
     return writer;
   },
@@ -585,6 +590,14 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
             message.nodeId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.stack = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -606,6 +619,7 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
         : isSet(object.node_id)
         ? globalThis.String(object.node_id)
         : "",
+      stack: isSet(object.stack) ? globalThis.String(object.stack) : "",
     };
   },
 
@@ -620,6 +634,9 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
     if (message.nodeId !== "") {
       obj.nodeId = message.nodeId;
     }
+    if (message.stack !== "") {
+      obj.stack = message.stack;
+    }
     return obj;
   },
 
@@ -631,6 +648,7 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
     message.namespace = object.namespace ?? "";
     message.volume = object.volume ?? "";
     message.nodeId = object.nodeId ?? "";
+    message.stack = object.stack ?? "";
     return message;
   },
 };
