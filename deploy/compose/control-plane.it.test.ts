@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from 'node:tls';
 import { loadStack, renderProblems } from '@berth/compose';
 import type { ServiceSpec } from '@berth/contracts/workload';
 import { createAuthority, createCsr, createKey, signIdentity, signSubject } from '@berth/identity';
@@ -62,6 +63,7 @@ async function certificates(): Promise<void> {
   for (const [name, commonName, dnsNames] of [
     ['etcd', 'etcd', ['localhost']],
     ['etcd-client-bootstrap', 'root', []],
+    ['etcd-client-registry', 'registry', []],
   ] as const) {
     const key = await createKey();
     const csr = await createCsr(key);
@@ -107,6 +109,23 @@ async function untilHealthy(name: string): Promise<void> {
   expect(probe(name), `${name} is healthy`).toBe(0);
 }
 
+/** What etcd's peer port says to somebody with this certificate; empty when it hangs up. */
+function askPeerPort(certificate: string): Promise<string> {
+  const file = (name: string): Buffer => readFileSync(join(folder, 'certs', certificate, name));
+  return new Promise((resolve) => {
+    let answer = '';
+    const socket = connect({
+      host: '127.0.0.1',
+      port: Number(ports['BERTH_ETCD_PEER_PORT']),
+      ...{ cert: file('cert.pem'), key: file('key.pem'), ca: file('ca.pem') },
+    });
+    socket.on('secureConnect', () => socket.write('GET /version HTTP/1.0\r\n\r\n'));
+    socket.on('data', (data) => (answer += String(data)));
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(answer));
+  });
+}
+
 describe('control-plane.yaml', () => {
   it('starts an etcd whose probe says whether it is alive, and bootstraps it', async () => {
     expect(probe('etcd')).not.toBe(0);
@@ -128,6 +147,10 @@ describe('control-plane.yaml', () => {
       expect(status, `${stdout}${stderr}`).toBe(0);
       expect(stdout).toContain(`"fresh":${round === 1}`);
     }
+    // Who speaks as a peer is asked for no user: the certificates of clients must not do.
+    expect(await askPeerPort('etcd')).toContain('200 OK');
+    expect(await askPeerPort('etcd-client-registry')).toBe('');
+    expect(await askPeerPort('etcd-client-bootstrap')).toBe('');
     etcd.kill('SIGSTOP');
     expect(probe('etcd')).not.toBe(0);
     etcd.kill('SIGCONT');
