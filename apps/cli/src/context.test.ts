@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -39,4 +39,20 @@ test('the last context leaves nothing on disk', () => {
   add('local');
   contexts.remove('local');
   expect(readdirSync(folder)).toEqual([]);
+});
+
+test('the key is for its owner alone, whatever stood there before', () => {
+  add('local');
+  const key = join(folder, 'berth/contexts/local/key.pem');
+  const mode = () => (statSync(key).mode & 0o777).toString(8);
+  expect(mode()).toBe('600');
+  chmodSync(key, 0o644);
+  add('local');
+  expect(mode()).toBe('600');
+  expect(readdirSync(join(folder, 'berth/contexts/local')).sort()).toEqual([
+    'ca.pem',
+    'cert.pem',
+    'context.json',
+    'key.pem',
+  ]);
 });

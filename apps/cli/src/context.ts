@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { Credentials } from './credentials.ts';
+import { writeCredentials } from './credentials.ts';
 import { CliError, exitCode } from './exit-code.ts';
 
 /** A cluster that the user can speak to, and as whom. */
@@ -9,12 +11,6 @@ export interface Context {
   readonly clusterId: string;
   /** Addresses of registries; the member list gives the rest. */
   readonly registries: readonly string[];
-}
-
-export interface Credentials {
-  readonly cert: string;
-  readonly key: string;
-  readonly ca: string;
 }
 
 /** Contexts on disk: a folder each, `context.json`, `cert.pem`, `key.pem` (0600), `ca.pem`. */
@@ -70,9 +66,7 @@ export class Contexts {
     if (previous !== undefined && previous !== context.name) writeFileSync(join(folder, 'previous'), `${previous}\n`);
     const { name: _, ...stored } = context;
     writeFileSync(join(folder, 'context.json'), `${JSON.stringify(stored, undefined, 2)}\n`);
-    writeFileSync(join(folder, 'cert.pem'), credentials.cert);
-    writeFileSync(join(folder, 'ca.pem'), credentials.ca);
-    writeFileSync(join(folder, 'key.pem'), credentials.key, { mode: 0o600 });
+    writeCredentials(folder, credentials);
     writeFileSync(join(this.#folder, 'current'), `${context.name}\n`);
   }
 

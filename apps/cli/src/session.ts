@@ -4,8 +4,9 @@ import type { Logger } from '@berth/kernel';
 import { SystemClock, SystemRng, silentLogger } from '@berth/process';
 import type { ClosableDialer } from '@berth/rpc';
 import { createDialer, memoryTls } from '@berth/rpc';
-import type { Context, Credentials } from './context.ts';
+import type { Context } from './context.ts';
 import { Contexts } from './context.ts';
+import type { Credentials } from './credentials.ts';
 import { CliError, exitCode } from './exit-code.ts';
 
 type ClientOf<S> = S extends { readonly types?: { readonly client: infer Client } } ? Client : never;

@@ -1,8 +1,7 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createCsr, createKey } from '@berth/identity';
 import type { Command } from 'commander';
 import { withSession } from '../command.ts';
+import { writeCredentials } from '../credentials.ts';
 
 interface IssueOptions {
   readonly role: string;
@@ -25,10 +24,7 @@ export function addCertificateCommands(program: Command): void {
         const key = await createKey();
         const csr = Buffer.from(await createCsr(key, `${options.role}:${options.name}`));
         const issued = await certificate.issueCertificate({ csr, role: options.role, name: options.name });
-        mkdirSync(options.out, { recursive: true, mode: 0o700 });
-        writeFileSync(join(options.out, 'cert.pem'), issued.certificatePem);
-        writeFileSync(join(options.out, 'ca.pem'), issued.caPem);
-        writeFileSync(join(options.out, 'key.pem'), key, { mode: 0o600 });
+        writeCredentials(options.out, { cert: issued.certificatePem, key, ca: issued.caPem });
         terminal.result(
           { folder: options.out, identity: `${options.role}:${options.name}` },
           (value) => `${value.identity}: written to ${value.folder}`,
