@@ -23,6 +23,17 @@ describe('the system clock', () => {
     expect(fired).toEqual(['first']);
   });
 
+  it.each([2 ** 31, Number.POSITIVE_INFINITY])('does not take a wait of %d ms for none', async (ms) => {
+    const ended: string[] = [];
+    const controller = new AbortController();
+    const cancel = clock.timer(ms, () => ended.push('timer'));
+    void clock.sleep(ms, controller.signal).then(() => ended.push('sleep'));
+    await clock.sleep(50);
+    expect(ended).toEqual([]);
+    cancel();
+    controller.abort();
+  });
+
   it('knows the time of day', () => {
     expect(Math.abs(clock.wall() - Date.now())).toBeLessThan(1_000);
   });

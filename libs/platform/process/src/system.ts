@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock, Rng } from '@berth/kernel';
 
-/** The machine's own clock. Timers and sleeps keep the process alive, as the loops that wait on them should. */
+/** The longest that node's timers can wait, 24.8 days; what is longer would fire at once, again and again. */
+const timerMaxMs = 2 ** 31 - 1;
+
+/** The machine's own clock. Timers and sleeps keep the process alive, as the loops that wait on them should. A wait of more
+ *  than 24.8 days is over early: its loop looks again. */
 export class SystemClock implements Clock {
   monotonic(): number {
     return performance.now();
@@ -22,13 +26,13 @@ export class SystemClock implements Clock {
         signal?.removeEventListener('abort', done);
         resolve();
       };
-      const timer = setTimeout(done, ms);
+      const timer = setTimeout(done, Math.min(ms, timerMaxMs));
       signal?.addEventListener('abort', done);
     });
   }
 
   timer(ms: number, fn: () => void): () => void {
-    const timer = setTimeout(fn, ms);
+    const timer = setTimeout(fn, Math.min(ms, timerMaxMs));
     return () => clearTimeout(timer);
   }
 }
