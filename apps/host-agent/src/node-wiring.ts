@@ -16,7 +16,7 @@ import {
 } from '@berth/agent';
 import { helloOf, rpc } from '@berth/contracts';
 import { isBerthError } from '@berth/kernel';
-import { Gauge } from '@berth/process';
+import { gaugesIn } from '@berth/process';
 import { bind, createDialer } from '@berth/rpc';
 import type { Base } from './base.ts';
 import type { LateTls } from './late-tls.ts';
@@ -141,16 +141,7 @@ function watchGauges(
   { metrics }: Base,
   parts: { readonly tasks: NodeTasks; readonly reporter: StatusReporter; readonly dispatch: DispatchClient },
 ): void {
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [metrics],
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+  const gauge = gaugesIn(metrics);
   gauge('berth_agent_tasks', 'Tasks assigned to this node.', () => parts.tasks.assignments.length);
   gauge('berth_agent_static_tasks', 'Tasks this node runs from its manifest.', () => parts.tasks.statics.length);
   gauge(

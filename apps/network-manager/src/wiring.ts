@@ -10,7 +10,7 @@ import type { Logger, Store } from '@berth/kernel';
 import { awaitCluster, BerthError, dnsNameOf, metaKeys, newId } from '@berth/kernel';
 import { NetworkHandlers, NetworkManager, NetworkTables, networkOwner } from '@berth/network';
 import type { Running } from '@berth/process';
-import { createMetrics, Gauge, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
+import { createMetrics, gaugesIn, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
 import { bind, createDialer, fileTls, startServer } from '@berth/rpc';
 import { connectEtcd } from '@berth/store-etcd';
 import type { NetworkSettings } from '@berth/workload';
@@ -161,16 +161,7 @@ async function readSettings(store: Store): Promise<NetworkSettings> {
 }
 
 function watchGauges(metrics: ReturnType<typeof createMetrics>, manager: NetworkManager): void {
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [metrics],
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+  const gauge = gaugesIn(metrics);
   gauge('berth_network_networks', 'Networks, deleting ones too.', () => manager.tables.networks.size);
   gauge('berth_network_leases', 'Blocks that nodes hold.', () => manager.tables.allLeases().length);
   gauge('berth_network_range_units', 'Units of the address pool that are taken.', () => manager.tables.takenUnits.size);

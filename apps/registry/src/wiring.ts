@@ -28,7 +28,7 @@ import {
 import type { Logger, Rng } from '@berth/kernel';
 import { awaitCluster, dnsNameOf, newId } from '@berth/kernel';
 import type { Running } from '@berth/process';
-import { createMetrics, Gauge, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
+import { createMetrics, gaugesIn, rpcMetrics, SystemClock, SystemRng, startHttp } from '@berth/process';
 import type { TlsSource } from '@berth/rpc';
 import { bind, createDialer, fileTls, startServer } from '@berth/rpc';
 import { connectEtcd } from '@berth/store-etcd';
@@ -198,16 +198,7 @@ function certificateTools(tls: TlsSource, rng: Rng): CertificateTools {
 }
 
 function watchGauges(metrics: ReturnType<typeof createMetrics>, registry: Registry): void {
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [metrics],
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+  const gauge = gaugesIn(metrics);
   gauge('berth_registry_leading', '1 while this replica leads.', () => Number(registry.leader.leading));
   gauge('berth_registry_brake', '1 while too many nodes are silent to declare any lost.', () =>
     Number(registry.leader.brake),

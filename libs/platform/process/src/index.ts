@@ -14,6 +14,6 @@ export {
 export { FileDisk } from './file-disk.ts';
 export { type HttpOptions, type HttpServer, startHttp } from './http.ts';
 export { createLogger, type LoggerOptions, type LogLevel, logLevels, silentLogger } from './logger.ts';
-export { Counter, createMetrics, Gauge, Histogram, Registry, rpcMetrics } from './metrics.ts';
+export { Counter, createMetrics, Gauge, gaugesIn, Histogram, Registry, rpcMetrics } from './metrics.ts';
 export { type ProcessOptions, type Running, runProcess } from './run-process.ts';
 export { SystemClock, SystemRng } from './system.ts';

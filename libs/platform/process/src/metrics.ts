@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 export { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
@@ -8,6 +8,20 @@ export function createMetrics(component: string): Registry {
   registry.setDefaultLabels({ component });
   collectDefaultMetrics({ register: registry });
   return registry;
+}
+
+/** Makes gauges that are read whenever the metrics are asked for. */
+export function gaugesIn(registry: Registry): (name: string, help: string, read: () => number) => void {
+  return (name, help, read) => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
 }
 
 /** Counts and times the RPCs that a server answered; give it to `startServer` as its observer. */
