@@ -1,6 +1,7 @@
 import type { NodeStatus } from '@berth/contracts/registry';
 import type { Task } from '@berth/contracts/workload';
 import { DesiredState, RestartCondition, TaskState } from '@berth/contracts/workload';
+import { isBerthError } from '@berth/kernel';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nodeFacts, replicas, serviceSpec, stackSpec } from '../testing/builders.ts';
@@ -19,6 +20,7 @@ const wish = fc.record({
   memory: fc.constantFrom(0, 512, 3000),
   port: fc.constantFrom(0, 0, 8080),
   global: fc.boolean(),
+  volume: fc.boolean(),
   restart: fc.constantFrom(RestartCondition.RESTART_CONDITION_ANY, RestartCondition.RESTART_CONDITION_ON_FAILURE),
 });
 type Wish = typeof wish extends fc.Arbitrary<infer T> ? T : never;
@@ -29,12 +31,16 @@ const specOf = (wishes: readonly Wish[]) =>
     wishes.map((each, index) =>
       serviceSpec(`s${index}`, {
         mode: each.global ? { $case: 'global', value: {} } : replicas(each.replicas),
-        container: { image: each.image },
+        container: {
+          image: each.image,
+          mounts: each.volume ? [{ type: 1, source: `data${index}`, target: '/data' }] : [],
+        },
         reservations: { cpuMillis: each.cpu, memoryBytes: each.memory * mebibyte },
         ports: each.port === 0 ? [] : [{ target: 80, published: each.port, protocol: 1, hostIp: '' }],
         restart: { condition: each.restart, delayMs: 1000, maxAttempts: 4, windowMs: 0 },
       }),
     ),
+    { volumes: wishes.map((_, index) => ({ name: `data${index}` })) },
   );
 
 const event = fc.oneof(
@@ -45,6 +51,7 @@ const event = fc.oneof(
   fc.record({ kind: fc.constant('node' as const), pick: fc.nat(2), status: fc.constantFrom(1, 2, 3, 4) }),
   fc.record({ kind: fc.constant('fail-over' as const), after: fc.nat(6) }),
   fc.record({ kind: fc.constant('decide' as const) }),
+  fc.record({ kind: fc.constant('remove' as const), volumes: fc.boolean() }),
 );
 type Event = typeof event extends fc.Arbitrary<infer T> ? T : never;
 
@@ -56,7 +63,10 @@ class Play {
     const { world } = this;
     switch (step.kind) {
       case 'apply':
-        world.apply(specOf(step.wishes));
+        whereThereIsOne('STACK_REMOVING', () => world.apply(specOf(step.wishes)));
+        break;
+      case 'remove':
+        whereThereIsOne('NO_SUCH_STACK', () => world.remove('shop', step.volumes));
         break;
       case 'progress':
         this.#progress(step.pick, step.outcome);
@@ -124,6 +134,15 @@ class Play {
   }
 }
 
+/** A user is told that it is too early or too late; that is no failure. */
+function whereThereIsOne(reason: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (!isBerthError(error) || error.reason !== reason) throw error;
+  }
+}
+
 /** What must hold at every moment, whatever happened. */
 function check(world: World): void {
   const tasks = [...world.records.tasks.values()].map(({ value }) => value);
@@ -175,6 +194,26 @@ describe('whatever happens', () => {
         }
       }),
       { numRuns: 40 },
+    );
+  }, 60_000);
+
+  it('a stack that is removed with its volumes leaves nothing, whatever happened before', () => {
+    fc.assert(
+      fc.property(fc.array(event, { minLength: 1, maxLength: 30 }), (events) => {
+        const play = new Play();
+        const { world } = play;
+        const before = world.keys();
+        for (const step of events) play.do(step);
+        play.heal();
+        world.settle();
+        // The second time it takes volumes along that the file no longer named.
+        for (let turn = 0; turn < 2; turn += 1) {
+          whereThereIsOne('NO_SUCH_STACK', () => world.remove('shop', true));
+          world.settle();
+        }
+        expect(world.keys()).toEqual(before);
+      }),
+      { numRuns: 60 },
     );
   }, 60_000);
 
