@@ -204,6 +204,16 @@ test('logs come by lines, from both outputs, from the tail, and followed to the 
   await runtime.remove(id);
 });
 
+test('exec of a program that is not there ends as in a shell', async () => {
+  const { id } = await launch(shell('exec-none', 'sleep 60'));
+  const options = { tty: false, environment: [], user: '', workingDir: '', size: undefined };
+  const { output } = await runtime.exec(id, { ...options, command: ['/nowhere'] });
+  let code: number | undefined;
+  for await (const piece of output) if (piece.kind === 'exit') code = piece.code;
+  expect([126, 127]).toContain(code);
+  await runtime.remove(id);
+});
+
 test('exec: input, both outputs, exit code; with a terminal: its size', async () => {
   const { id } = await launch(shell('exec', 'sleep 60'));
   const exec = async (script: string, tty: boolean, input?: string) => {
