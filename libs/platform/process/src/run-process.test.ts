@@ -54,6 +54,7 @@ describe('a process', () => {
 
   it.each([
     ['dies', 'the loop died'],
+    ['dies, and waits for its loop to stop', 'the loop died'],
     ['cannot start', 'no start'],
     ['rejects', 'nobody listens'],
     ['throws', 'out of a timer'],

@@ -57,7 +57,7 @@ async function run(
   const starting = options.start(signal);
   // A start that does not look at the signal must not hold up the stop.
   const first = await Promise.race([starting, asked]);
-  let code = 0;
+  let death: { readonly error: unknown } | undefined;
   const limit = (): void => {
     const timer = setTimeout(() => {
       logger.error({ stopLimitMs }, `${options.name} did not stop in time`);
@@ -70,20 +70,21 @@ async function run(
   if (running === undefined) return 0;
   if (first !== 'signal') {
     logger.info({}, `${options.name} runs`);
-    const done: Promise<'done' | 'died'> =
-      running.done?.then(
-        () => 'done',
-        (error: unknown) => {
-          logger.error({ error }, `${options.name} died`);
-          return 'died';
-        },
-      ) ?? new Promise(() => {});
-    const end = await Promise.race([asked, done]);
-    if (end === 'died') code = 1;
+    const ended =
+      running.done?.catch((error: unknown) => {
+        logger.error({ error }, `${options.name} died`);
+        death = { error };
+      }) ?? new Promise(() => {});
+    await Promise.race([asked, ended]);
     limit();
   }
-  await running.stop();
-  return code;
+  try {
+    await running.stop();
+  } catch (error) {
+    // A stop that waits for the loop that died has nothing new to say.
+    if (death?.error !== error) throw error;
+  }
+  return death === undefined ? 0 : 1;
 }
 
 /** Undefined when the start was given up because the process was asked to stop. */

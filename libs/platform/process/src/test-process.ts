@@ -29,6 +29,12 @@ const modes: Record<string, () => Promise<Running>> = {
       throw new Error('the loop died');
     }),
   }),
+  'dies, and waits for its loop to stop': async () => {
+    const done = sleep(50).then(() => {
+      throw new Error('the loop died');
+    });
+    return { stop: () => done, done };
+  },
   'cannot start': async () => {
     throw new Error('no start');
   },
