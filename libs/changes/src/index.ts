@@ -7,7 +7,6 @@ export type { EventPlanOptions, Position } from './event-plan.ts';
 export { EventPlan, isAfter } from './event-plan.ts';
 export * from './only-kinds.ts';
 export * from './publisher.ts';
-export { readerTimes } from './reader-plan.ts';
 export * from './remote-mirror.ts';
 export * from './scope-reader.ts';
 export * from './subjects.ts';

@@ -5,7 +5,7 @@ import type { DecodedEvent } from './scope-state.ts';
 import { ScopeState } from './scope-state.ts';
 
 /** Times of the reader, in milliseconds. */
-export const readerTimes = {
+const readerTimes = {
   /** Without a beacon for so long, the publisher or NATS is taken to be away. */
   silenceMs: 3_000,
   /** Then all scopes are read after 0 to this. */

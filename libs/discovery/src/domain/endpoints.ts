@@ -8,9 +8,9 @@ import { sameEndpoint } from './public.ts';
 import type { Stored } from './record-table.ts';
 
 /** More endpoints than this a node can't announce in one call. */
-export const endpointsPerCallMax = 10_000;
+const endpointsPerCallMax = 10_000;
 /** An endpoint whose task the scheduler has not known for so long is forgotten; its agent withdraws it much earlier. */
-export const unknownTaskMs = 60_000;
+const unknownTaskMs = 60_000;
 
 /** What serving depends on. */
 export interface ServingWorld {

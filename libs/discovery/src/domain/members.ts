@@ -3,7 +3,7 @@ import type { Stored } from './record-table.ts';
 import type { RegistryState } from './registry-view.ts';
 
 /** A member whose registry replica is gone has this long to announce itself at another one. */
-export const memberGraceMs = 10_000;
+const memberGraceMs = 10_000;
 
 /** Records that a new instance at the same address replaces: the one before it, which died without a word. */
 export function replacedBy(state: Pick<RegistryState, 'members'>, member: Member): Stored<MemberRecord>[] {

@@ -3,9 +3,9 @@ import { NodeStatus, PresenceState } from '@berth/contracts/registry';
 import type { PresenceTiming } from './timing.ts';
 
 /** A host that is up gets this long for its agent to come back: a refused connection or a word of restarting says so. */
-export const agentDownGraceMs = 60_000;
+const agentDownGraceMs = 60_000;
 /** Nodes lost within this time count as part of one outage when the brake is looked at. */
-export const outageMs = 60_000;
+const outageMs = 60_000;
 
 /** What the leader sees of one node. */
 export interface NodeSight {

@@ -5,7 +5,7 @@ import { BerthError } from '@berth/kernel';
 import { fullNameOf } from './reconcile.ts';
 
 /** Options of `driver_opts` that the networks of this version honour. */
-export const knownDriverOpts: readonly string[] = ['com.docker.network.driver.mtu'];
+const knownDriverOpts: readonly string[] = ['com.docker.network.driver.mtu'];
 
 export interface CheckInput {
   readonly namespace: string;

@@ -18,4 +18,4 @@ export {
   parseJoinToken,
   tokenSecretMatches,
 } from './join-token.ts';
-export { createCsr, createKey, csrBytesMax, csrKeySha256 } from './request.ts';
+export { createCsr, createKey, csrKeySha256 } from './request.ts';

@@ -5,7 +5,7 @@ import { keyAlgorithm, keyFromPem, keyToPem, publicKeyOf } from './pem.ts';
 import { x509 } from './x509.ts';
 
 /** Largest certificate signing request that is looked at. */
-export const csrBytesMax = 8_192;
+const csrBytesMax = 8_192;
 
 /** A new ECDSA P-256 key, PKCS #8 PEM. */
 export async function createKey(): Promise<string> {

@@ -26,7 +26,7 @@ const codeOfStatus = new Map<Status, ErrorCode>(
 );
 
 /** An abort of the caller's own signal, as the platform and nice-grpc throw it. */
-export function isAbort(error: unknown): boolean {
+function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
