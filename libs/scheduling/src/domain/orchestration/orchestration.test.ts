@@ -58,6 +58,42 @@ describe('replicated', () => {
 });
 
 describe('update', () => {
+  it('of a service waits for the new version of what it awaits, also when the leader dies between the two', () => {
+    const spec = (image: string) =>
+      stackSpec('shop', [
+        serviceSpec('app', {
+          container: { image },
+          dependsOn: [
+            { service: 'migrate', condition: DependencyCondition.DEPENDENCY_CONDITION_COMPLETED_SUCCESSFULLY },
+          ],
+        }),
+        serviceSpec('migrate', {
+          container: { image },
+          restart: { condition: RestartCondition.RESTART_CONDITION_NONE, delayMs: 0, maxAttempts: 0, windowMs: 0 },
+        }),
+      ]);
+    for (let stopAfter = 0; stopAfter < 6; stopAfter += 1) {
+      const world = two();
+      world.apply(spec('a'));
+      world.converge();
+      const [first] = world.active('migrate');
+      world.report(first!.id, { state: TASK_STATE_COMPLETE, exitCode: 0 });
+      world.settle();
+      expect(world.active('app')).toMatchObject([{ image: 'a' }]);
+      world.apply(spec('b'));
+      world.converge(stopAfter);
+      world.failOver();
+      world.settle();
+      // The new migration runs; the app stays as it was until that has completed.
+      expect(world.active('app')).toMatchObject([{ image: 'a' }]);
+      const [second] = world.active('migrate');
+      expect(second).toMatchObject({ image: 'b' });
+      world.report(second!.id, { state: TASK_STATE_COMPLETE, exitCode: 0 });
+      world.settle();
+      expect(world.active('app')).toMatchObject([{ image: 'b' }]);
+    }
+  });
+
   it('goes slot by slot, stop-first, the next when the last runs', () => {
     const world = two();
     world.apply(web('a'));

@@ -67,11 +67,24 @@ function derivation({ record, records, eligible }: StackScene, stackId: string):
       actions.push({ kind: 'retire-service', serviceId: value.service.id });
     }
   }
-  for (const service of spec.services) {
+  for (const service of awaitedFirst(spec.services)) {
     const action = serviceAction(records, stackId, spec, service, eligible);
     if (action) actions.push(action);
   }
   return [...actions, { kind: 'observe-stack', stackId, version }];
+}
+
+/** A service after those it awaits: should the leader die half way, none is at a new version whose gate looks at an old one. */
+function awaitedFirst(services: readonly ServiceSpec[]): ServiceSpec[] {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  const ordered = new Set<ServiceSpec>();
+  const visit = (service: ServiceSpec | undefined): void => {
+    if (!service || ordered.has(service)) return;
+    for (const { service: name } of service.dependsOn) visit(byName.get(name));
+    ordered.add(service);
+  };
+  for (const service of services) visit(service);
+  return [...ordered];
 }
 
 function serviceAction(
