@@ -17,6 +17,8 @@ function setUp() {
   /** Engine networks that a container of somebody else is connected to. */
   const foreign = new Set<string>();
   const leased: string[] = [];
+  /** True: the network-manager is away. */
+  const manager = { away: false };
   const listening = new Set<string>();
   let programmed = desiredFirewall([]);
   const network = new BridgeTaskNetwork({
@@ -26,6 +28,10 @@ function setUp() {
     onNetworks: () => {},
     client: {
       async leaseBlock(request) {
+        if (manager.away) {
+          await clock.sleep(3_000);
+          throw new BerthError('Unavailable', 'nobody answers');
+        }
         const { stackId = '', network: name = '' } = request as LeaseBlockRequest;
         const block = `10.64.${leased.length}.0/26`;
         leased.push(block);
@@ -74,7 +80,7 @@ function setUp() {
       },
       signal,
     );
-  return { clock, engine, foreign, leased, listening, network, prepare };
+  return { clock, engine, foreign, leased, listening, manager, network, prepare };
 }
 
 it('a task gets bridge, address and name server; with the last task all of it goes, and the block is handed back', async () => {
@@ -96,6 +102,17 @@ it('a task gets bridge, address and name server; with the last task all of it go
   abort.abort();
   await clock.advance(10_000);
   await running;
+});
+
+it('a restart in place does not queue behind those who wait for a network-manager', async () => {
+  const { clock, manager, network, prepare } = setUp();
+  await network.adopt([]);
+  const first = await prepare('t1', 's1');
+  manager.away = true;
+  const waiting = prepare('t2', 's2').catch((error: unknown) => error);
+  expect(await prepare('t1', 's1')).toEqual(first);
+  await clock.advance(3_000);
+  expect(await waiting).toMatchObject({ code: 'Unavailable' });
 });
 
 it("somebody else's container on a network keeps that network alone; tasks and other networks go", async () => {

@@ -73,15 +73,28 @@ export class BridgeTaskNetwork implements TaskNetwork {
   }
 
   prepare(request: TaskNetworkRequest, signal: AbortSignal): Promise<PreparedNetworks> {
+    // A restart in place needs nobody: it must not queue behind leases that wait for a network-manager.
+    if (!this.#changed && this.#hasAll(request)) return Promise.resolve(this.#prepared(request));
     return this.#inTurn(async () => {
       assert(this.#adopted, 'adopt comes before prepare');
-      const joins: NetworkJoin[] = [];
-      for (const { network } of request.attachments) joins.push(await this.#join(request, network, signal));
+      for (const { network } of request.attachments) await this.#join(request, network, signal);
       if (this.#changed) await this.#makeHostMatch();
-      this.#setDnsClient(joins);
-      const first = this.#table.blocks.find((block) => block.dockerNetwork === joins[0]?.dockerNetwork);
-      return { joins, dnsServers: first ? [first.gateway] : [], dnsOptions };
+      return this.#prepared(request);
     });
+  }
+
+  #hasAll({ taskId, attachments }: TaskNetworkRequest): boolean {
+    const networks = new Set(this.#table.joinsOf(taskId).map((join) => join.network));
+    return this.#adopted && attachments.every(({ network }) => networks.has(network));
+  }
+
+  /** What a task that has a place on all its networks is started with. */
+  #prepared({ taskId, attachments }: TaskNetworkRequest): PreparedNetworks {
+    const held = this.#table.joinsOf(taskId);
+    const joins = attachments.flatMap(({ network }) => held.find((join) => join.network === network) ?? []);
+    this.#setDnsClient(joins);
+    const first = this.#table.blocks.find((block) => block.dockerNetwork === joins[0]?.dockerNetwork);
+    return { joins, dnsServers: first ? [first.gateway] : [], dnsOptions };
   }
 
   release(taskId: string): Promise<void> {

@@ -1,6 +1,13 @@
 import type { ExecRequest as AgentExecRequest, RuntimeServiceClient } from '@berth/contracts/agent';
 import type { Node } from '@berth/contracts/registry';
-import type { ExecRequest, ExecResponse, LogsRequest, LogsResponse, TaskView } from '@berth/contracts/scheduler';
+import type {
+  Change,
+  ExecRequest,
+  ExecResponse,
+  LogsRequest,
+  LogsResponse,
+  TaskView,
+} from '@berth/contracts/scheduler';
 import { TaskState } from '@berth/contracts/workload';
 import type { CallExtra, CallerContext } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError } from '@berth/kernel';
@@ -33,11 +40,11 @@ export class RuntimeProxy {
     const channel = new Channel<LogsResponse>();
     const started = new Set<string>();
     const single = request.taskId !== '';
-    const meant = this.#selector(request);
+    const isMeant = this.#selector(request);
     let running = 0;
     // Called at each step of the mirror too: it must not throw, for whatever has become of the tasks.
     const start = (): void => {
-      const views = meant();
+      const views = this.#views().filter(isMeant);
       // Nothing takes the place of a single task that is gone.
       if (single && views.length === 0 && running === 0) channel.end();
       for (const view of views) {
@@ -56,7 +63,7 @@ export class RuntimeProxy {
     };
     start();
     if (running === 0 && !request.follow) return;
-    const off = request.follow ? this.#mirrors.feed.onStep(start) : undefined;
+    const off = request.follow ? this.#onTasks(isMeant, start) : undefined;
     try {
       yield* channel.read(signal);
     } finally {
@@ -128,22 +135,28 @@ export class RuntimeProxy {
     }
   }
 
-  /** The tasks meant, as they are whenever it is asked. NotFound if there is none now. */
-  #selector(request: LogsRequest): () => TaskView[] {
+  /** Says of a task whether it is meant. NotFound if there is none now. */
+  #selector(request: LogsRequest): (view: TaskView) => boolean {
     if (request.taskId !== '') {
       const id = findTask(this.#views(), request.taskId, (nodeId) => this.#hostname(nodeId)).task?.id;
-      return () => this.#views().filter(({ task }) => task?.id === id);
+      return ({ task }) => task?.id === id;
     }
     const namespace = request.namespace || defaultNamespace;
-    const select = (): TaskView[] =>
-      this.#views().filter(
-        ({ task }) =>
-          task?.namespace === namespace &&
-          task.stack === request.stack &&
-          (request.service === '' || task.service === request.service),
-      );
-    if (select().length === 0) throw nothingMeant(request);
-    return select;
+    const isMeant = ({ task }: TaskView): boolean =>
+      task?.namespace === namespace &&
+      task.stack === request.stack &&
+      (request.service === '' || task.service === request.service);
+    if (!this.#views().some(isMeant)) throw nothingMeant(request);
+    return isMeant;
+  }
+
+  /** Calls the listener when one of the tasks meant may have changed or gone; what others do costs a follower next to nothing. */
+  #onTasks(isMeant: (view: TaskView) => boolean, listener: () => void): () => void {
+    return this.#mirrors.feed.onStep(({ kind, changes }) => {
+      const concerns = ({ resource }: Change): boolean =>
+        resource === undefined || (resource.$case === 'task' && isMeant(resource.value));
+      if (kind === 'reset' || changes.some(concerns)) listener();
+    });
   }
 
   #isOver(taskId: string): boolean {
