@@ -207,7 +207,7 @@ describe('planAnnouncement', () => {
     ['a name that is none', { names: ['a b'] }],
     ['a name without end', { names: ['n'.repeat(254)] }],
     ['names without end', { names: Array.from({ length: 65 }, (_, i) => `n${i}`) }],
-    ['no name of its own', { taskName: '' }],
+    ['a name of its own that is none', { taskName: 'web 1' }],
   ])('refuses an endpoint with %s', (_what, partial) => {
     const wrong = endpoint('t1', partial);
     expect(() => new Model().announce('a', { endpoints: [wrong] }, new World())).toThrow(
