@@ -129,7 +129,8 @@ const namesMax = 64;
 
 function checked(announced: Endpoint, nodeId: string): Endpoint {
   const { taskId, networkId, names, taskName } = announced;
-  if (!idPattern.test(taskId) || !idPattern.test(networkId)) throw invalid(announced, 'names no task or no network by its id');
+  if (!idPattern.test(taskId) || !idPattern.test(networkId))
+    throw invalid(announced, 'names no task or no network by its id');
   if (!isIpv4(announced.ip)) throw invalid(announced, 'has no IPv4 address');
   if (names.length > namesMax) throw invalid(announced, 'has too many names');
   const wrong = [...names, ...(taskName ? [taskName] : [])].find((name) => !namePattern.test(name));
