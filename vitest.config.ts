@@ -32,6 +32,8 @@ export default defineConfig({
           include: ['{apps,deploy,e2e,examples,libs}/**/*.e2e.test.ts'],
           exclude: skip,
           fileParallelism: false,
+          // One process for all files: those that leave a cluster as they found it share one.
+          isolate: false,
           testTimeout: 300_000,
           hookTimeout: 600_000,
         },

@@ -32,6 +32,17 @@ export interface Cluster {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+let shared: Promise<Cluster> | undefined;
+
+/**
+ * The cluster that files of tests share which leave it as they found it (vitest runs them in one process, one after the
+ * other). It ends with that process.
+ */
+export function sharedCluster(): Promise<Cluster> {
+  shared ??= startCluster();
+  return shared;
+}
+
 /** Starts a cluster; nothing is left of it after dispose. */
 export async function startCluster(): Promise<Cluster> {
   const template = await imageTemplate(images);

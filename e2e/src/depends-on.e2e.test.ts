@@ -1,13 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from './cluster.ts';
-import { startCluster } from './cluster.ts';
+import { sharedCluster } from './cluster.ts';
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await startCluster();
-});
-afterAll(async () => {
-  await cluster[Symbol.asyncDispose]();
+  cluster = await sharedCluster();
 });
 
 const chain = (migrateExit: number) => `
