@@ -12,6 +12,10 @@ export interface NetworkSettings {
   readonly blockPrefix: number;
 }
 
+/** Picks look at every range of the pool, and at every block of a range: more than this would hold up everything else. */
+const rangesMax = 2 ** 16;
+const blocksPerRangeMax = 2 ** 10;
+
 export const defaultNetworkSettings = { pool: '10.64.0.0/10', rangePrefix: 22, blockPrefix: 26 } as const;
 
 /** Checks that the sizes fit into each other. A block has at least 8 addresses: network, gateway, broadcast and a few
@@ -33,6 +37,14 @@ export function networkSettings(input: {
     throw new BerthError(
       'InvalidArgument',
       `network sizes must be pool /${pool.prefix} <= range /${rangePrefix} <= block /${blockPrefix} <= /29 in prefix length`,
+      { reason: 'BAD_NETWORK_SETTINGS' },
+    );
+  }
+  if (2 ** (rangePrefix - pool.prefix) > rangesMax || 2 ** (blockPrefix - rangePrefix) > blocksPerRangeMax) {
+    throw new BerthError(
+      'InvalidArgument',
+      `a pool /${pool.prefix} of ranges /${rangePrefix} of blocks /${blockPrefix} has too many of them: ` +
+        `at most ${rangesMax} ranges, and ${blocksPerRangeMax} blocks in each`,
       { reason: 'BAD_NETWORK_SETTINGS' },
     );
   }

@@ -316,6 +316,8 @@ describe('setup', () => {
     [[], { rangePrefix: 9 }, 'BAD_NETWORK_SETTINGS'],
     [[], { rangePrefix: 24, blockPrefix: 23 }, 'BAD_NETWORK_SETTINGS'],
     [[], { blockPrefix: 30 }, 'BAD_NETWORK_SETTINGS'],
+    [[], { rangePrefix: 27, blockPrefix: 29 }, 'BAD_NETWORK_SETTINGS'],
+    [[], { rangePrefix: 12, blockPrefix: 26 }, 'BAD_NETWORK_SETTINGS'],
   ])('routes %j and settings %j: %s, and nothing is made', async (routes, settings, reason) => {
     const { init, authority, files } = setUp(routes);
     await expect(init(settings)).rejects.toMatchObject({ code: 'InvalidArgument', reason });
