@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { Contexts } from './context.ts';
 import { CliError, exitCode } from './exit-code.ts';
 import type { Session } from './session.ts';
 import { openSession } from './session.ts';
@@ -29,6 +30,19 @@ export function globals(command: Command): GlobalOptions {
   return { output: given.output ?? 'table', ...(given.context === undefined ? {} : { context: given.context }) };
 }
 
+/** Was JSON asked for? For errors that come before, or instead of, a command. */
+export function asksForJson(argv: readonly string[]): boolean {
+  return argv.some(
+    (arg, at) =>
+      /^(-o|--output)=?json$/u.test(arg) || ((arg === '-o' || arg === '--output') && argv[at + 1] === 'json'),
+  );
+}
+
+/** The context that was chosen: by option, else by $BERTH_CONTEXT, else the current one. */
+export function chosenContext(command: Command): string | undefined {
+  return globals(command).context ?? process.env['BERTH_CONTEXT'] ?? new Contexts().current();
+}
+
 export function terminalOf(command: Command): Terminal {
   return createTerminal(globals(command).output);
 }
@@ -38,7 +52,7 @@ export async function withSession<T>(
   command: Command,
   run: (session: Session, terminal: Terminal) => Promise<T>,
 ): Promise<T> {
-  const session = await openSession(globals(command).context);
+  const session = await openSession(chosenContext(command));
   try {
     return await run(session, terminalOf(command));
   } finally {

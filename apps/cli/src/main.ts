@@ -1,6 +1,7 @@
 #!/usr/bin/env node
+import { isBerthError } from '@berth/kernel';
 import { Command, CommanderError } from 'commander';
-import { addGlobalOptions, globals, terminalOf, withSession } from './command.ts';
+import { addGlobalOptions, asksForJson, chosenContext, terminalOf, withSession } from './command.ts';
 import { addCertificateCommands } from './commands/certificate.ts';
 import { addClusterCommands } from './commands/cluster.ts';
 import { addContextCommands } from './commands/context.ts';
@@ -9,7 +10,6 @@ import { addExecCommand } from './commands/exec.ts';
 import { addListCommands } from './commands/list.ts';
 import { addStackCommands } from './commands/stack.ts';
 import { addTaskCommands } from './commands/tasks.ts';
-import { Contexts } from './context.ts';
 import { CliError, exitCode, exitCodeOf } from './exit-code.ts';
 import { softwareVersion } from './version.ts';
 
@@ -36,8 +36,7 @@ function buildProgram(): Command {
 }
 
 async function version(_options: object, command: Command): Promise<void> {
-  const chosen = globals(command).context ?? new Contexts().current();
-  if (chosen === undefined) {
+  if (chosenContext(command) === undefined) {
     terminalOf(command).result({ client: softwareVersion }, (value) => `berth ${value.client}`);
     return;
   }
@@ -53,17 +52,15 @@ async function version(_options: object, command: Command): Promise<void> {
 
 /** Shows an error as the user should see it; a bug of ours with its stack. */
 function report(error: unknown): void {
-  const asJson = process.argv.includes('json') && process.argv.some((arg) => /^(-o|--output)/u.test(arg));
   const code = exitCodeOf(error);
   const message = error instanceof Error ? error.message : String(error);
   const remedy = error instanceof CliError ? error.remedy : undefined;
-  if (asJson) {
+  if (asksForJson(process.argv)) {
     process.stderr.write(`${JSON.stringify({ error: message, remedy, exitCode: code })}\n`);
     return;
   }
-  process.stderr.write(
-    `${code === exitCode.internal && error instanceof Error ? (error.stack ?? message) : message}\n`,
-  );
+  const expected = error instanceof CliError || isBerthError(error);
+  process.stderr.write(`${expected || !(error instanceof Error) ? message : (error.stack ?? message)}\n`);
   if (remedy !== undefined) process.stderr.write(`  remedy: ${remedy}\n`);
 }
 

@@ -35,10 +35,9 @@ export function dialerFor(credentials: Credentials | undefined): ClosableDialer 
   });
 }
 
-/** Opens the chosen context (`--context`, else $BERTH_CONTEXT, else the current one): asks a registry who is there. */
-export async function openSession(chosen: string | undefined): Promise<Session> {
+/** Opens a context: asks a registry who is there. */
+export async function openSession(name: string | undefined): Promise<Session> {
   const contexts = new Contexts();
-  const name = chosen ?? process.env['BERTH_CONTEXT'] ?? contexts.current();
   if (name === undefined) {
     throw new CliError(
       exitCode.badInput,

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { globals, terminalOf } from '../command.ts';
+import { chosenContext, terminalOf } from '../command.ts';
 import { Contexts } from '../context.ts';
 import { table } from '../terminal/table.ts';
 
@@ -10,7 +10,7 @@ export function addContextCommands(program: Command): void {
     .description('list contexts')
     .action((_options: object, command: Command) => {
       const contexts = new Contexts();
-      const current = globals(command).context ?? contexts.current();
+      const current = chosenContext(command);
       const rows = contexts.list().map((name) => ({ ...contexts.read(name), current: name === current }));
       terminalOf(command).result(rows, (list) =>
         table(
