@@ -64,7 +64,11 @@ function ownerRights(owner: string): Pick<NatsUser, 'publish' | 'subscribe'> {
   return { publish: [`berth.${owner}.>`, '$JS.API.INFO', ...api, ...direct], subscribe: [replies] };
 }
 
-/** Reading a stream through consumers. Not: changing or purging the stream. */
+/**
+ * Reading a stream through consumers. Not: changing or purging the stream. A limit of NATS: who may create a consumer
+ * chooses where it delivers, with the server's rights, also to subjects of other owners; and consumers have no owner. So a
+ * reader of events checks what an event says of itself, and a publisher does not go on from somebody else's.
+ */
 function readerRights(stream: string): string[] {
   return [
     `$JS.API.STREAM.INFO.${stream}`,
