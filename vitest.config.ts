@@ -15,24 +15,24 @@ export default defineConfig({
         },
       },
       {
-        // Against real etcd, NATS, Docker and kernel: one file at a time.
+        // Against real etcd, NATS, Docker and kernel: two files at a time, for most of it is waiting.
         test: {
           name: 'it',
           include: ['{apps,deploy,examples,libs,tools}/**/*.it.test.ts'],
           exclude: skip,
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },
       {
-        // The whole of Berth on a host of its own: one file at a time.
+        // The whole of Berth on hosts of their own: two files at a time.
         test: {
           name: 'e2e',
           include: ['{apps,deploy,e2e,examples,libs}/**/*.e2e.test.ts'],
           exclude: skip,
-          fileParallelism: false,
-          // One process for all files: those that leave a cluster as they found it share one.
+          maxWorkers: 2,
+          // Two processes for all files: in each, those that leave a cluster as they found it share one.
           isolate: false,
           testTimeout: 300_000,
           hookTimeout: 600_000,

@@ -35,8 +35,8 @@ export interface Cluster {
 let shared: Promise<Cluster> | undefined;
 
 /**
- * The cluster that files of tests share which leave it as they found it (vitest runs them in one process, one after the
- * other). It ends with that process.
+ * The cluster that files of tests share which leave it as they found it: one in each of vitest's processes,
+ * where they run one after the other. It ends with that process.
  */
 export function sharedCluster(): Promise<Cluster> {
   shared ??= startCluster();
