@@ -22,7 +22,7 @@ const parts: Readonly<Record<string, Part>> = {
   events: {
     what: 'events over NATS, with crashes',
     project: 'it',
-    paths: ['libs/platform/events-nats'],
+    paths: ['libs/platform/events-nats', 'libs/changes'],
     limitMs: hourMs,
   },
   store: { what: 'store over etcd, with faults', project: 'it', paths: ['libs/platform/store-etcd'], limitMs: hourMs },
