@@ -34,6 +34,15 @@ export interface LeasedBlock {
   readonly driverOpts?: Readonly<Record<string, string>>;
 }
 
+/**
+ * Of a container's networks Docker makes the one whose name sorts first its way out; a network with no way out must come
+ * last.
+ */
+function dockerNetworkName(lease: LeasedBlock, device: string): string {
+  const kind = lease.internal ? 'private' : 'net';
+  return `berth-${kind}-${lease.networkId.slice(0, 8)}-${device.slice(2)}`;
+}
+
 export function blockOf(lease: LeasedBlock): Block {
   const device = bridgeDevice(lease.block);
   return {
@@ -41,7 +50,7 @@ export function blockOf(lease: LeasedBlock): Block {
     driverOpts: lease.driverOpts ?? {},
     device,
     gateway: gatewayOf(lease.block),
-    dockerNetwork: `berth-${lease.networkId.slice(0, 8)}-${device.slice(2)}`,
+    dockerNetwork: dockerNetworkName(lease, device),
   };
 }
 

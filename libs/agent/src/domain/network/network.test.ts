@@ -71,6 +71,12 @@ describe('blocks', () => {
     expect(() => parseBlock('198.19.1.64')).toThrow(/address block/);
   });
 
+  it('names engine networks so that those with a way out sort first, as Docker takes the first for the default route', () => {
+    const of = (networkId: string, internal: boolean) =>
+      blockOf({ networkId, stackId: 's', network: 'n', block: '198.19.0.0/26', internal }).dockerNetwork;
+    expect([of('00000000', true), of('zzzzzzzz', false)].sort()).toEqual([of('zzzzzzzz', false), of('00000000', true)]);
+  });
+
   it('gives each address of a block once, then none, and the oldest freed last', () => {
     const used = new Set<string>();
     let last: string | undefined;
