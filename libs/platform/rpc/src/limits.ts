@@ -28,6 +28,8 @@ export const rpcLimits = {
   joinStreamsPerConnectionMax: 16,
   /** A client closes a connection without calls after this time. */
   idleTimeoutMs: 300_000,
+  /** After its calls were cut, a server that stops waits no longer than this for its connections to close. */
+  cutTimeoutMs: 1_000,
   /** How often certificate files are looked at for a change. */
   tlsPollMs: 5_000,
 } as const;

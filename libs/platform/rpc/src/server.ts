@@ -80,11 +80,16 @@ export async function startServer(options: ServerOptions): Promise<RpcServer> {
     stop: async (graceMs) => {
       stopping.abort();
       const closed = server.shutdown();
-      const timer = setTimeout(() => {
-        logger.warn({ address: options.address, graceMs }, 'gRPC calls did not end in time; cut');
-        server.forceShutdown();
-      }, graceMs);
-      await closed;
+      let timer: NodeJS.Timeout | undefined;
+      const cut = new Promise<void>((resolve) => {
+        timer = setTimeout(() => {
+          logger.warn({ address: options.address, graceMs }, 'gRPC calls did not end in time; cut');
+          server.forceShutdown();
+          // The connection of a silent client may never say that it is closed.
+          timer = setTimeout(resolve, rpcLimits.cutTimeoutMs);
+        }, graceMs);
+      });
+      await Promise.race([closed, cut]);
       clearTimeout(timer);
       credentials?.close();
       if (access.kind === 'unix') rmSync(options.address, { force: true });

@@ -143,7 +143,11 @@ describe('a client that falls silent', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     children.push(child);
-    await once(child.stdout, 'data');
+    const endedEarly = once(child, 'exit').then(() =>
+      Promise.reject(new Error('the client ended before its first line')),
+    );
+    await Promise.race([once(child.stdout, 'data'), endedEarly]);
+    endedEarly.catch(() => undefined);
     const frozen = performance.now();
     child.kill('SIGSTOP');
     while (ended.length === 0 && performance.now() - frozen < 10_000) await clock.sleep(20);
