@@ -1,5 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
+// Most of what the tests with real parts do is waiting, so two files run at a time; in CI one, where nobody waits for it.
+const atATime = process.env['CI'] ? 1 : 2;
 const skip = ['**/node_modules/**', '**/dist/**'];
 
 // Three kinds of tests, one vitest project each. Run one with `vitest run --project unit [path]`.
@@ -15,24 +17,24 @@ export default defineConfig({
         },
       },
       {
-        // Against real etcd, NATS, Docker and kernel: two files at a time, for most of it is waiting.
+        // Against real etcd, NATS, Docker and kernel.
         test: {
           name: 'it',
           include: ['{apps,deploy,examples,libs,tools}/**/*.it.test.ts'],
           exclude: skip,
-          maxWorkers: 2,
+          maxWorkers: atATime,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },
       {
-        // The whole of Berth on hosts of their own: two files at a time.
+        // The whole of Berth on hosts of their own.
         test: {
           name: 'e2e',
           include: ['{apps,deploy,e2e,examples,libs}/**/*.e2e.test.ts'],
           exclude: skip,
-          maxWorkers: 2,
-          // Two processes for all files: in each, those that leave a cluster as they found it share one.
+          maxWorkers: atATime,
+          // One process for many files: in each, those that leave a cluster as they found it share one.
           isolate: false,
           testTimeout: 300_000,
           hookTimeout: 600_000,

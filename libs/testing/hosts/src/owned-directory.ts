@@ -66,7 +66,8 @@ export function createOwnedDirectory(kind: string): OwnedDirectory {
 }
 
 export function removeOwnedDirectory(directory: OwnedDirectory): void {
-  rmSync(directory.path, { recursive: true, force: true });
+  // What a process that is just ending still writes makes a folder not empty after all: tried again for a while.
+  rmSync(directory.path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 }
 
 /**
