@@ -108,7 +108,6 @@ async function init(options: InitOptions, command: Command): Promise<void> {
         continue;
       }
       if (step?.$case !== 'result') continue;
-      live.end();
       const result = step.value;
       const context: Context = {
         name: options.contextName,

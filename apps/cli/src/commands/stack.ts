@@ -106,7 +106,6 @@ async function up(session: Session, terminal: Terminal, spec: StackSpec, options
     },
     signal,
   );
-  live.end();
   const final = last ?? state;
   if ((final.stack?.version ?? 0) > stack.version || final.gone || final.stack?.removing) {
     throw new CliError(exitCode.conflict, `stack ${stack.name} was changed or removed by somebody else meanwhile`);
@@ -175,7 +174,6 @@ async function down(session: Session, terminal: Terminal, name: string, options:
     },
     signal,
   );
-  live.end();
   if (!reached) {
     const nodes = state.stack?.waitingForNodes ?? [];
     throw new CliError(

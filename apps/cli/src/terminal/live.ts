@@ -3,12 +3,10 @@ import type { Terminal } from './output.ts';
 /** Lines that are drawn over and over on a terminal; elsewhere only lines that are new are printed. */
 export interface LiveArea {
   show(lines: readonly string[]): void;
-  /** Leaves the last lines standing. */
-  end(): void;
 }
 
 export function liveArea(terminal: Terminal, stream: NodeJS.WriteStream = process.stderr): LiveArea {
-  if (terminal.format === 'json') return { show: () => undefined, end: () => undefined };
+  if (terminal.format === 'json') return { show: () => undefined };
   return stream.isTTY ? redrawn(stream) : appended(stream);
 }
 
@@ -27,7 +25,6 @@ function redrawn(stream: NodeJS.WriteStream): LiveArea {
       stream.write((drawn > 0 ? `\u001b[${drawn}A\u001b[0J` : '') + text);
       drawn = shown.length;
     },
-    end: () => undefined,
   };
 }
 
@@ -38,6 +35,5 @@ function appended(stream: NodeJS.WriteStream): LiveArea {
       for (const line of lines) if (!before.has(line)) stream.write(`${line}\n`);
       before = new Set(lines);
     },
-    end: () => undefined,
   };
 }

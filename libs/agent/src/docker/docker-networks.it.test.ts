@@ -19,7 +19,7 @@ test.each([
   const host = await lab.addHost({ dockerdArgs });
   const networks = new DockerNetworks(new DockerCalls({ socketPath: host.socket }), 'cluster1');
   const [subnet, gateway] = ['198.18.200.0/26', '198.18.200.1'];
-  await networks.create({ name: 'n', bridge: 'b0', subnet, gateway, internal: false, labels: {}, options: {} });
+  await networks.create({ name: 'n', bridge: 'b0', subnet, gateway, labels: {}, options: {} });
   const format = '{{index .Options "com.docker.network.bridge.host_binding_ipv4"}}';
   const shown = await host.docker(['network', 'inspect', '--format', format, 'n']);
   expect(shown.trim() || '<no value>').toBe(address);

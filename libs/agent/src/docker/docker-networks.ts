@@ -30,7 +30,6 @@ export class DockerNetworks implements EngineNetworks {
         Name: spec.name,
         CheckDuplicate: true,
         Driver: 'bridge',
-        Internal: spec.internal,
         IPAM: { Driver: 'default', Config: [{ Subnet: spec.subnet, Gateway: spec.gateway }] },
         Options: { ...(await this.#hostBinding()), ...spec.options, [bridgeNameOption]: spec.bridge },
         Labels: { ...spec.labels, [label.cluster]: this.#clusterId },
@@ -78,7 +77,6 @@ function engineNetwork(info: NetworkInspectInfo): EngineNetwork {
     bridge: info.Options?.[bridgeNameOption] ?? '',
     subnet: config?.Subnet ?? '',
     gateway: config?.Gateway ?? '',
-    internal: info.Internal,
     labels: info.Labels ?? {},
     containers: Object.keys(info.Containers ?? {}),
   };

@@ -144,7 +144,6 @@ test('two networks with fixed addresses, our DNS server, no search domain, no al
     bridge: `bttest${name}`,
     subnet: `198.18.${200 + i}.0/26`,
     gateway: `198.18.${200 + i}.1`,
-    internal: false,
     labels: { 'berth.network': name },
     options: {},
   }));
@@ -270,7 +269,6 @@ test('published ports come back with real numbers; limits, volumes and mounts ar
     bridge: 'bttestp',
     subnet: '198.18.202.0/26',
     gateway: '198.18.202.1',
-    internal: false,
     labels: {},
     options: {},
   });

@@ -45,7 +45,6 @@ export interface EngineNetwork {
   /** Block in CIDR form. */
   readonly subnet: string;
   readonly gateway: string;
-  readonly internal: boolean;
   readonly labels: Readonly<Record<string, string>>;
   /** Ids of containers connected now. */
   readonly containers: readonly string[];
@@ -56,7 +55,6 @@ export interface EngineNetworkSpec {
   readonly bridge: string;
   readonly subnet: string;
   readonly gateway: string;
-  readonly internal: boolean;
   /** Besides `berth.cluster`, which the adapter adds. */
   readonly labels: Readonly<Record<string, string>>;
   /** Options for the engine's driver besides the bridge's name. */

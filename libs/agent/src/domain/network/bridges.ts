@@ -27,13 +27,20 @@ export function gatewayOf(block: string): string {
 
 /** Prefix of an address with the block's mask: `198.19.0.5/26`. */
 export function parseBlock(block: string): { readonly first: number; readonly size: number; readonly prefix: number } {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/u.exec(block);
-  const numbers = match?.slice(1).map(Number);
-  const [a = 256, b = 256, c = 256, d = 256, prefix = 33] = numbers ?? [];
-  if (Math.max(a, b, c, d) > 255 || prefix > 30) throw new RangeError(`not an address block: ${JSON.stringify(block)}`);
+  const [ip = '', bits = ''] = block.split('/');
+  const address = parseIp(ip);
+  const prefix = Number(bits);
+  if (address === undefined || !/^\d{1,2}$/u.test(bits) || prefix > 30) {
+    throw new RangeError(`not an address block: ${JSON.stringify(block)}`);
+  }
   const size = 2 ** (32 - prefix);
-  const address = ((a * 256 + b) * 256 + c) * 256 + d;
   return { first: address - (address % size), size, prefix };
+}
+
+function parseIp(ip: string): number | undefined {
+  const bytes = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/u.exec(ip)?.slice(1).map(Number);
+  if (!bytes || Math.max(...bytes) > 255) return undefined;
+  return bytes.reduce((address, byte) => address * 256 + byte, 0);
 }
 
 export function formatIp(address: number): string {
@@ -47,14 +54,11 @@ export function formatIp(address: number): string {
 export function pickAddress(block: string, used: ReadonlySet<string>, after?: string): string | undefined {
   const { first, size } = parseBlock(block);
   const usable = size - 3; // without the network's own address, the gateway and broadcast
-  const start = after === undefined ? 0 : parseBlock(`${after}/30`).first + offsetInFour(after) - (first + 2) + 1;
+  const last = after === undefined ? undefined : parseIp(after);
+  const start = last === undefined ? 0 : last - (first + 2) + 1;
   for (let i = 0; i < usable; i++) {
     const ip = formatIp(first + 2 + ((((start + i) % usable) + usable) % usable));
     if (!used.has(ip)) return ip;
   }
   return undefined;
-}
-
-function offsetInFour(ip: string): number {
-  return Number(ip.split('.')[3]) % 4;
 }

@@ -108,7 +108,6 @@ describe('blocks', () => {
         bridge: block.device,
         subnet: block.block,
         gateway: block.gateway,
-        internal: false,
         labels: labelsOf(block),
         containers: [],
       }),

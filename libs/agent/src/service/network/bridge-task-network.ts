@@ -178,7 +178,6 @@ export class BridgeTaskNetwork implements TaskNetwork {
         bridge: block.device,
         subnet: block.block,
         gateway: block.gateway,
-        internal: false,
         labels: labelsOf(block),
         options: block.driverOpts,
       });
