@@ -36,6 +36,7 @@ beforeAll(async () => {
     env,
     workingDir: folder,
     projectName: 'berth',
+    profiles: ['ha'],
   });
   if (!result.ok) throw new Error(renderProblems(result.problems));
   services = new Map(result.spec.services.map((service) => [service.name, service]));
@@ -185,8 +186,11 @@ describe('control-plane.yaml', () => {
       'etcd',
       'nats',
       'network-manager',
+      'network-manager-2',
       'registry',
+      'registry-2',
       'scheduler',
+      'scheduler-2',
     ]);
     const exposed = all.flatMap(({ expose }) => expose.map(({ port }) => port));
     expect(new Set(exposed).size).toBe(exposed.length);

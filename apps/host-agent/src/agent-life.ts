@@ -10,6 +10,7 @@ import type { Base } from './base.ts';
 import { startControlPlane } from './control-plane.ts';
 import { LateTls } from './late-tls.ts';
 import type { LocalAuthority } from './local-authority.ts';
+import { replicaAddresses } from './manifest.ts';
 import { NodeCertificates } from './node-certificate.ts';
 import type { NodeWiring } from './node-wiring.ts';
 import { wireNode } from './node-wiring.ts';
@@ -89,7 +90,8 @@ export class AgentLife {
     const wired = await wireNode(this.#base, { cluster, clusterId, nodeId: node?.nodeId, advertise, tls: this.#tls });
     this.#wired = wired;
     if (cluster) {
-      members.seed({ role: 'service', name: 'registry' }, [`${cluster.advertise}:${config.registryPort}`]);
+      const registries = replicaAddresses(config, cluster.advertise, config.registryPort);
+      members.seed({ role: 'service', name: 'registry' }, registries);
       this.#setNats(await startControlPlane(this.#base, cluster, this.#authority, wired));
       if (!node) node = await this.#join(certificates, cluster);
     }
@@ -123,7 +125,7 @@ export class AgentLife {
 
   #certificates(cluster: ClusterState | undefined): NodeCertificates {
     const { config, clock, rng, log, disk } = this.#base;
-    const joinAddresses = cluster ? [`${cluster.advertise}:${config.joinPort}`] : config.joinAddress;
+    const joinAddresses = cluster ? replicaAddresses(config, cluster.advertise, config.joinPort) : config.joinAddress;
     return new NodeCertificates({ store: new CertStore(disk, 'certs/node'), joinAddresses, clock, rng, logger: log });
   }
 

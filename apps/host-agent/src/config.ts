@@ -27,6 +27,17 @@ export const schema = z.object({
   etcdMetricsPort: port(7443).describe("Port of etcd's /health and /metrics, on 127.0.0.1."),
   natsPort: port(7451).describe("Port of this manager's NATS."),
   natsHttpPort: port(7453).describe("Port of NATS's /healthz and /varz, on 127.0.0.1."),
+  profiles: list()
+    .refine((names) => names.every((name) => name === 'ha'), 'the only profile is ha')
+    .default([])
+    .describe("Profiles of the control plane's Compose file: ha runs a second replica of each service."),
+  replicaPortOffset: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe("What is added to a service's ports for its second replica."),
   manifest: z
     .string()
     .default(new URL('../../../deploy/compose/control-plane.yaml', import.meta.url).pathname)

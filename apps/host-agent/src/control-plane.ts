@@ -47,7 +47,7 @@ export async function startControlPlane(
   const signing = new SigningHandler({ authority, log, onSigned: (identity) => nats.issued(identity) });
   await base.serve(`${cluster.advertise}:${config.signPort}`, { kind: 'mtls', tls }, [bind(rpc.signing, signing)]);
 
-  const manifest = loadManifest(config.manifest, manifestVariables(config, cluster, process.env));
+  const manifest = loadManifest(config.manifest, manifestVariables(config, cluster, process.env), config.profiles);
   const node = await base.files.node();
   const statics = staticAssignments(manifest, {
     clusterId: cluster.clusterId,

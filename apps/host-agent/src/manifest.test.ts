@@ -1,7 +1,7 @@
 import { isOneShot, natsFolders, staticAssignments } from '@berth/agent';
 import { describe, expect, it } from 'vitest';
 import { schema } from './config.ts';
-import { loadManifest, manifestVariables } from './manifest.ts';
+import { loadManifest, manifestVariables, replicaAddresses } from './manifest.ts';
 
 const config = schema.parse({ advertise: '198.18.0.11', imageTag: 'test' });
 const cluster = {
@@ -33,6 +33,28 @@ describe("the control plane's Compose file", () => {
     expect(text).not.toContain('undefined');
     expect(text).not.toContain('${');
     expect(manifest.services.find((s) => s.name === 'registry')?.container?.image).toBe('berth/registry:test');
+  });
+
+  it('has second replicas in profile ha: with ports of their own, and the identity of the first', () => {
+    const ha = schema.parse({ advertise: '198.18.0.11', profiles: 'ha', schedulerPort: '9411' });
+    const { services } = loadManifest(ha.manifest, manifestVariables(ha, cluster, {}), ha.profiles);
+    const settings = (name: string) => services.find((s) => s.name === name)?.container?.environment;
+    const both = '198.18.0.11:7401,198.18.0.11:7501';
+    expect(replicaAddresses(ha, cluster.advertise, ha.registryPort).join(',')).toBe(both);
+    expect(settings('scheduler')).toMatchObject({ BERTH_GRPC_PORT: '9411', BERTH_REGISTRY_ADDRESSES: both });
+    expect(settings('scheduler-2')).toEqual({
+      ...settings('scheduler'),
+      BERTH_GRPC_PORT: '9511',
+      BERTH_HTTP_PORT: '7513',
+    });
+    for (const name of ['registry', 'scheduler', 'network-manager']) {
+      const [first, second] = [name, `${name}-2`].map((each) => services.find((s) => s.name === each));
+      expect(second?.container?.mounts).toEqual(first?.container?.mounts);
+      expect(second?.container?.healthcheck).toEqual(first?.container?.healthcheck);
+      expect(second?.reservations).toEqual(first?.reservations);
+    }
+    const ports = services.flatMap(({ expose }) => expose.map(({ port }) => port));
+    expect(new Set(ports).size).toBe(ports.length);
   });
 
   it('has one one-shot, which all but etcd wait for', () => {

@@ -6,6 +6,9 @@ import type { StackSpec } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
 import type { Config } from './config.ts';
 
+/** The profile of the second replicas. */
+const highlyAvailable = 'ha';
+
 const images = ['etcd', 'nats', 'bootstrap', 'registry', 'scheduler', 'network-manager'] as const;
 
 /**
@@ -38,7 +41,9 @@ export function manifestVariables(
     BERTH_ETCD_METRICS_PORT: String(config.etcdMetricsPort),
     BERTH_NATS_PORT: String(config.natsPort),
     BERTH_NATS_HTTP_PORT: String(config.natsHttpPort),
+    BERTH_REGISTRY_ADDRESSES: replicaAddresses(config, cluster.advertise, config.registryPort).join(','),
     BERTH_LOG_LEVEL: config.logLevel,
+    ...replicaPorts(config),
   };
   for (const image of images) {
     const name = `BERTH_IMAGE_${image.toUpperCase().replaceAll('-', '_')}`;
@@ -47,14 +52,44 @@ export function manifestVariables(
   return variables;
 }
 
+/** Where the replicas of one of this manager's services are reached that serves the first one at `port`. */
+export function replicaAddresses(
+  config: Pick<Config, 'profiles' | 'replicaPortOffset'>,
+  advertise: string,
+  port: number,
+): string[] {
+  const ports = config.profiles.includes(highlyAvailable) ? [port, port + config.replicaPortOffset] : [port];
+  return ports.map((each) => `${advertise}:${each}`);
+}
+
+function replicaPorts(config: Config): Record<string, string> {
+  const first = {
+    BERTH_REGISTRY_2_PORT: config.registryPort,
+    BERTH_JOIN_2_PORT: config.joinPort,
+    BERTH_REGISTRY_2_HTTP_PORT: config.registryHttpPort,
+    BERTH_SCHEDULER_2_PORT: config.schedulerPort,
+    BERTH_SCHEDULER_2_HTTP_PORT: config.schedulerHttpPort,
+    BERTH_NETWORK_MANAGER_2_PORT: config.networkManagerPort,
+    BERTH_NETWORK_MANAGER_2_HTTP_PORT: config.networkManagerHttpPort,
+  };
+  return Object.fromEntries(
+    Object.entries(first).map(([name, port]) => [name, String(port + config.replicaPortOffset)]),
+  );
+}
+
 /** Reads the control plane's Compose file. FailedPrecondition with reason BAD_MANIFEST and all its problems. */
-export function loadManifest(path: string, variables: Readonly<Record<string, string>>): StackSpec {
+export function loadManifest(
+  path: string,
+  variables: Readonly<Record<string, string>>,
+  profiles: readonly string[] = [],
+): StackSpec {
   const text = readFileSync(path, 'utf8');
   const result = loadStack({
     files: [{ path, text }],
     env: variables,
     workingDir: dirname(path),
     projectName: 'berth',
+    profiles,
   });
   if (result.ok) return result.spec;
   throw new BerthError(
