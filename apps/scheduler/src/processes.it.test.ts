@@ -239,12 +239,14 @@ class PlayedAgent {
   }
 
   #changed(): Partial<TaskStatus>[] {
-    return [...this.assignments.values()].flatMap(({ task, lastSeq }): Partial<TaskStatus>[] => {
+    return [...this.assignments.values()].flatMap(({ task, lastStatus }): Partial<TaskStatus>[] => {
       const runs = task?.desired === DesiredState.DESIRED_STATE_RUNNING;
       const state = runs ? TaskState.TASK_STATE_RUNNING : TaskState.TASK_STATE_SHUTDOWN;
       if (this.#reported.get(task?.id ?? '') === state) return [];
       const removed = task?.desired === DesiredState.DESIRED_STATE_REMOVE;
-      return [{ taskId: task?.id, run: 1, seq: lastSeq + 1 + Number(!runs), state, removed, startedAtMs: 1 }];
+      return [
+        { taskId: task?.id, run: 1, seq: (lastStatus?.seq ?? 0) + 1 + Number(!runs), state, removed, startedAtMs: 1 },
+      ];
     });
   }
 }

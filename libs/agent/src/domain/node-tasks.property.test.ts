@@ -32,8 +32,6 @@ class World {
   pending: Pending[] = [];
   records: ReadonlyMap<string, TaskRecord> = new Map();
   aborted = new Set<string>();
-  /** Tasks of which an agent that still knows has spoken: only a lost disk may make it fall back. */
-  told = new Set<string>();
   #ids = 0;
   tasks = this.boot();
 
@@ -46,11 +44,7 @@ class World {
 
   /** The agent dies: what it was doing is lost, half done or done; records are as old as the disk's. */
   crash(keepRecords: boolean): void {
-    if (keepRecords) this.records = new Map(this.tasks.records);
-    else {
-      this.records = new Map();
-      this.told.clear();
-    }
+    this.records = keepRecords ? new Map(this.tasks.records) : new Map();
     this.pending = [];
     this.aborted.clear();
     this.tasks = this.boot();
@@ -66,7 +60,7 @@ class World {
         spec: {
           restart: { condition: RestartCondition.RESTART_CONDITION_ANY, delayMs: 100, maxAttempts: 0, windowMs: 0 },
         },
-        assignment: { lastRun: last?.run ?? 0, lastSeq: last?.seq ?? 0, failedRuns: last?.failedRuns ?? 0 },
+        assignment: { lastStatus: last },
       });
     });
   }
@@ -93,10 +87,9 @@ class World {
   accept(status: TaskStatus): void {
     const last = this.accepted.get(status.taskId);
     if (last) expect(compareStatus(status, last)).toBeGreaterThan(0);
-    if (last?.run === status.run && this.told.has(status.taskId))
+    if (last?.run === status.run)
       expect([last.state, status.state, mayFollow(last.state, status.state)]).toContain(true);
     this.accepted.set(status.taskId, status);
-    this.told.add(status.taskId);
   }
 
   put(state: ContainerState): void {

@@ -1,5 +1,12 @@
 import type { Assignment } from '@berth/contracts/scheduler';
-import { DesiredState, NetworkMode, RestartCondition, TaskState } from '@berth/contracts/workload';
+import type { TaskStatus } from '@berth/contracts/workload';
+import {
+  DesiredState,
+  NetworkMode,
+  RestartCondition,
+  TaskState,
+  TaskStatus as TaskStatuses,
+} from '@berth/contracts/workload';
 import type { ContainerPhase, ContainerState } from '@berth/kernel';
 import { stateName } from '@berth/workload';
 import { describe, expect, it } from 'vitest';
@@ -286,7 +293,7 @@ describe('a task that is to stop', () => {
   it('to be removed: is reported so only when volumes and networks are handed back', () => {
     const volume = { name: 'data', driver: '', driverOpts: {}, labels: {}, externalName: '' };
     const n = new Node([container('a', 1, exited(0))]).sync(
-      assignmentFixture('a', { task: remove, assignment: { lastRun: 1, lastSeq: 7, removeVolumes: [volume] } }),
+      assignmentFixture('a', { task: remove, assignment: { lastStatus: accepted(1, 7), removeVolumes: [volume] } }),
     );
     expect(n.at(0).actions).toEqual(['remove a']);
     n.gone('a-1').tasks.succeeded('a');
@@ -332,10 +339,36 @@ describe('a task that is to stop', () => {
   });
 });
 
+/** A running task's status as the scheduler accepted it. */
+function accepted(run: number, seq: number, more: Partial<TaskStatus> = {}): TaskStatus {
+  const state = TaskState.TASK_STATE_RUNNING;
+  return TaskStatuses.fromPartial({ taskId: 'a', run, seq, state, containerId: `a-${run}`, ...more });
+}
+
 describe('an agent that comes back', () => {
+  it('never gives a run its number twice, though disk and container are gone', () => {
+    const n = new Node().sync(assignmentFixture('a', { assignment: { lastStatus: accepted(1, 3) } }));
+    expect(n.at(0)).toMatchObject({ actions: [], states: { a: 'restarting 2.1' } });
+    expect(n.tasks.status('a')).toMatchObject({ failedRuns: 1, message: 'container of run 1 vanished' });
+    expect(n.at(1_000).actions).toEqual(['launch a']);
+  });
+
+  it('makes a run whose container there never was, though the disk is gone', () => {
+    const starting = { state: TaskState.TASK_STATE_STARTING, containerId: '' };
+    const n = new Node().sync(assignmentFixture('a', { assignment: { lastStatus: accepted(1, 3, starting) } }));
+    expect(n.at(0)).toMatchObject({ actions: ['launch a'], states: {} });
+  });
+
+  it('keeps what ended for good ended, though disk and container are gone', () => {
+    const complete = { state: TaskState.TASK_STATE_COMPLETE, containerId: '' };
+    const n = new Node().sync(assignmentFixture('a', { assignment: { lastStatus: accepted(2, 3, complete) } }));
+    expect(n.at(0).actions).toEqual([]);
+    expect(n.at(60_000).actions).toEqual([]);
+  });
+
   it('adopts what runs, restarts nothing and counts on from what the scheduler has accepted', () => {
     const n = new Node([container('a', 3, running)]).sync(
-      assignmentFixture('a', { assignment: { lastRun: 3, lastSeq: 9, failedRuns: 2 } }),
+      assignmentFixture('a', { assignment: { lastStatus: accepted(3, 9, { failedRuns: 2 }) } }),
     );
     const first = n.at(0);
     expect(first).toMatchObject({ actions: [], states: { a: 'running 3.10' } });
@@ -345,9 +378,9 @@ describe('an agent that comes back', () => {
   });
 
   it('counts failed runs on from the scheduler when its own record is older', () => {
-    const record = recordFrom({ lastRun: 0, lastSeq: 0, failedRuns: 0 }, [container('a', 2, exited(1))]);
+    const record = recordFrom(undefined, [container('a', 2, exited(1))]);
     const tasks = new NodeTasks({ node, now: 0, records: new Map([['a', record]]) });
-    const assignment = { lastRun: 5, lastSeq: 3, failedRuns: 4 };
+    const assignment = { lastStatus: accepted(5, 3, { failedRuns: 4 }) };
     tasks.sync({ full: true, first: true, assignments: [assignmentFixture('a', { assignment })], removed: [] });
     tasks.containers.seeAll(tasks.containers.ticket(), [container('a', 5, exited(1))]);
     tasks.listed();
@@ -356,7 +389,7 @@ describe('an agent that comes back', () => {
 
   it('sees the end of a container that ended while it was away', () => {
     const n = new Node([container('a', 3, exited(2))]).sync(
-      assignmentFixture('a', { assignment: { lastRun: 3, lastSeq: 9 } }),
+      assignmentFixture('a', { assignment: { lastStatus: accepted(3, 9) } }),
     );
     expect(n.at(0).states).toEqual({ a: 'restarting 4.1' });
   });
@@ -376,8 +409,8 @@ describe('an agent that comes back', () => {
     n.launched('a').launched('b');
     n.at(1);
     n.sync(
-      assignmentFixture('a', { assignment: { lastRun: 1, lastSeq: 2 } }),
-      assignmentFixture('b', { assignment: { lastRun: 1, lastSeq: 1 } }),
+      assignmentFixture('a', { assignment: { lastStatus: accepted(1, 2) } }),
+      assignmentFixture('b', { assignment: { lastStatus: accepted(1, 1) } }),
     );
     expect(n.at(2).states).toEqual({ b: 'running 1.2' });
     expect(n.at(3).states).toEqual({});

@@ -164,8 +164,9 @@ export class NodeTasks {
       this.#assigned.set(id, assignment);
       const entry = this.#entries.get(id);
       if (entry) {
-        entry.record = caughtUp(entry.record, assignment);
-        entry.resend = compareStatus(entry.record, { run: assignment.lastRun, seq: assignment.lastSeq }) > 0;
+        const last = assignment.lastStatus;
+        entry.record = caughtUp(entry.record, last);
+        entry.resend = compareStatus(entry.record, last ?? { run: 0, seq: 0 }) > 0;
       }
     }
     this.#synced = true;
@@ -302,7 +303,7 @@ export class NodeTasks {
   #entry(taskId: string, containers: readonly ContainerState[]): Entry {
     const known = this.#entries.get(taskId);
     if (known) return known;
-    return { record: recordFrom(this.assignment(taskId), containers), memo: emptyMemo };
+    return { record: recordFrom(this.assignment(taskId)?.lastStatus, containers), memo: emptyMemo };
   }
 
   #isWanted(taskId: string): boolean {

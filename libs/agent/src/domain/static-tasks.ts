@@ -52,9 +52,7 @@ export function staticAssignments(manifest: StackSpec, owner: StaticOwner): Assi
       spec,
       networks: manifest.networks,
       volumes: manifest.volumes,
-      lastRun: 0,
-      lastSeq: 0,
-      failedRuns: 0,
+      lastStatus: undefined,
       drainDelayMs: 0,
       removeVolumes: [],
     };

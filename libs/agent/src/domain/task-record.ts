@@ -1,6 +1,7 @@
-import type { Assignment } from '@berth/contracts/scheduler';
+import type { TaskStatus } from '@berth/contracts/workload';
 import { TaskState } from '@berth/contracts/workload';
 import type { ContainerState } from '@berth/kernel';
+import { compareStatus } from '@berth/workload';
 import { taskOf } from './labels.ts';
 
 /** How a task ended for good. */
@@ -49,6 +50,12 @@ const fresh: TaskRecord = {
   finishedAtMs: 0,
 };
 
+const finals: ReadonlyMap<TaskState, FinalState> = new Map([
+  [TaskState.TASK_STATE_COMPLETE, 'complete'],
+  [TaskState.TASK_STATE_FAILED, 'failed'],
+  [TaskState.TASK_STATE_REJECTED, 'rejected'],
+]);
+
 /** Containers of one task, latest run last. */
 export function byRun(
   containers: readonly ContainerState[],
@@ -59,43 +66,41 @@ export function byRun(
     .sort((a, b) => a.run - b.run);
 }
 
-/** Record of a task of which only assignment and containers are known: a new one, or one whose record was lost. */
-export function recordFrom(
-  assignment: Pick<Assignment, 'lastRun' | 'lastSeq' | 'failedRuns'> | undefined,
-  containers: readonly ContainerState[],
-): TaskRecord {
-  const lastRun = assignment?.lastRun ?? 0;
-  const seenRun = byRun(containers).at(-1)?.run ?? 0;
-  const run = Math.max(lastRun, seenRun);
-  return {
-    ...fresh,
-    run,
-    seq: run === lastRun ? (assignment?.lastSeq ?? 0) : 0,
-    seenRun,
-    // The latest run may still be due, under way or over: that is judged from its container. Earlier ones are history.
-    judgedRun: Math.max(0, run - 1),
-    failedRuns: assignment?.failedRuns ?? 0,
-  };
+/** Record of a task of which only the last accepted status and the containers are known: a new one, or one whose record
+ *  was lost. */
+export function recordFrom(last: TaskStatus | undefined, containers: readonly ContainerState[]): TaskRecord {
+  return withContainers(last ? accepted(fresh, last) : fresh, containers);
 }
 
 /** Never behind what the scheduler has accepted: an agent whose record is older counts on from there. */
-export function caughtUp(
-  record: TaskRecord,
-  assignment: Pick<Assignment, 'lastRun' | 'lastSeq' | 'failedRuns'>,
-): TaskRecord {
-  if (assignment.lastRun > record.run) {
-    return {
-      ...record,
-      run: assignment.lastRun,
-      seq: assignment.lastSeq,
-      judgedRun: Math.max(record.judgedRun, assignment.lastRun - 1),
-      failedRuns: Math.max(record.failedRuns, assignment.failedRuns),
-    };
-  }
-  if (assignment.lastRun === record.run && assignment.lastSeq > record.seq) {
-    return { ...record, seq: assignment.lastSeq };
-  }
-  return record;
+export function caughtUp(record: TaskRecord, last: TaskStatus | undefined): TaskRecord {
+  return last && compareStatus(last, record) > 0 ? accepted(record, last) : record;
+}
+
+/** A record goes on from a status that is newer. */
+function accepted(record: TaskRecord, last: TaskStatus): TaskRecord {
+  return {
+    ...record,
+    run: last.run,
+    seq: last.seq,
+    toldRun: last.run,
+    toldState: last.state,
+    // A run that had its container is over when that is gone: its number is used.
+    seenRun: hadContainer(last) ? last.run : record.seenRun,
+    // The run may still be due, under way or over: that is judged from its container. Earlier ones are history.
+    judgedRun: Math.max(record.judgedRun, last.run - 1),
+    failedRuns: Math.max(record.failedRuns, last.failedRuns),
+    final: finals.get(last.state),
+    message: last.message,
+    exitCode: last.exitCode,
+    startedAtMs: last.startedAtMs,
+    finishedAtMs: last.finishedAtMs,
+  };
+}
+
+/** A container that vanishes while it is being stopped leaves a status that is still `running` and names none. */
+function hadContainer(status: TaskStatus): boolean {
+  return status.containerId !== '' || status.state === TaskState.TASK_STATE_RUNNING;
 }
 
 /** Never behind the containers: their labels are written before a record gets to the disk. */

@@ -77,7 +77,7 @@ class ControlPlane {
   #step(full: boolean, assignments: Assignment[], removedTaskIds: string[]): SessionResponse {
     const accepted = assignments.map((a) => {
       const status = this.statuses.get(a.task!.id);
-      return status ? { ...a, lastRun: status.run, lastSeq: status.seq, failedRuns: status.failedRuns } : a;
+      return status ? { ...a, lastStatus: status } : a;
     });
     return {
       revision: { epoch: 'e', revision: this.#revision },

@@ -195,7 +195,7 @@ describe('dispatch', () => {
     void follow(undefined, first.signal);
     await cluster.clock.advance(500);
     expect(steps).toMatchObject([
-      { full: true, assignments: [{ task: { service: 'one' }, spec: { name: 'one' }, lastRun: 0 }] },
+      { full: true, assignments: [{ task: { service: 'one' }, spec: { name: 'one' }, lastStatus: undefined }] },
     ]);
     await cluster.finish(cluster.control().applyStack({ spec: stackSpec('b', [serviceSpec('two')]) }));
     await cluster.clock.advance(500);

@@ -270,7 +270,7 @@ export class FakeAgent {
       const before = this.#statuses.get(taskId);
       const next = TaskStatusMessage.fromPartial({ run: 1, ...before, ...this.#next(assignment), taskId });
       if (before && JSON.stringify({ ...before, seq: 0 }) === JSON.stringify({ ...next, seq: 0 })) continue;
-      next.seq = Math.max(before?.seq ?? 0, assignment.lastSeq) + 1;
+      next.seq = Math.max(before?.seq ?? 0, assignment.lastStatus?.seq ?? 0) + 1;
       this.#statuses.set(taskId, next);
       statuses.push(next);
     }

@@ -9,15 +9,12 @@ import type { Records } from '../state/records.ts';
 export function assignmentOf(records: Records, task: Task, drainDelayMs: number): Assignment {
   const version = records.versions.get(task.serviceId, String(task.specVersion))?.value;
   assert(version?.spec, 'a version stands in the store as long as a task of it does');
-  const status = records.status(task.id);
   return {
     task,
     spec: version.spec,
     networks: version.networks,
     volumes: version.volumes,
-    lastRun: status?.run ?? 0,
-    lastSeq: status?.seq ?? 0,
-    failedRuns: status?.failedRuns ?? 0,
+    lastStatus: records.status(task.id),
     drainDelayMs: hasEndpoint(version.spec) ? drainDelayMs : 0,
     removeVolumes: volumesToRemove(records, task),
   };

@@ -48,12 +48,10 @@ export interface Assignment {
   networks: NetworkSpec[];
   /** Named volumes it uses, as declared by the stack. */
   volumes: VolumeSpec[];
-  /** Last (run, seq) that the scheduler accepted: a restarted agent counts on from there. */
-  lastRun: number;
-  /** See `last_run`. */
-  lastSeq: number;
-  /** Failed runs of this task so far. */
-  failedRuns: number;
+  /** Last status that the scheduler accepted: an agent that lost its own record goes on from there. Absent before the first. */
+  lastStatus:
+    | TaskStatus
+    | undefined;
   /** Milliseconds between the withdrawal of the endpoint and the stop signal. */
   drainDelayMs: number;
   /** With desired REMOVE: named volumes of the stack to delete once no container uses them. */
@@ -322,9 +320,7 @@ function createBaseAssignment(): Assignment {
     spec: undefined,
     networks: [],
     volumes: [],
-    lastRun: 0,
-    lastSeq: 0,
-    failedRuns: 0,
+    lastStatus: undefined,
     drainDelayMs: 0,
     removeVolumes: [],
   };
@@ -346,14 +342,8 @@ export const Assignment: MessageFns<Assignment, "berth.scheduler.v1.Assignment">
     for (const v of message.volumes) {
       VolumeSpec.encode(v!, writer.uint32(34).fork()).join();
     }
-    if (message.lastRun !== 0) {
-      writer.uint32(40).uint32(message.lastRun);
-    }
-    if (message.lastSeq !== 0) {
-      writer.uint32(48).uint32(message.lastSeq);
-    }
-    if (message.failedRuns !== 0) {
-      writer.uint32(56).uint32(message.failedRuns);
+    if (message.lastStatus !== undefined) {
+      TaskStatus.encode(message.lastStatus, writer.uint32(82).fork()).join();
     }
     if (message.drainDelayMs !== 0) {
       writer.uint32(64).uint32(message.drainDelayMs);
@@ -409,28 +399,12 @@ export const Assignment: MessageFns<Assignment, "berth.scheduler.v1.Assignment">
             message.volumes.push(VolumeSpec.decode(reader, reader.uint32()));
             continue;
           }
-          case 5: {
-            if (tag !== 40) {
+          case 10: {
+            if (tag !== 82) {
               break;
             }
 
-            message.lastRun = reader.uint32();
-            continue;
-          }
-          case 6: {
-            if (tag !== 48) {
-              break;
-            }
-
-            message.lastSeq = reader.uint32();
-            continue;
-          }
-          case 7: {
-            if (tag !== 56) {
-              break;
-            }
-
-            message.failedRuns = reader.uint32();
+            message.lastStatus = TaskStatus.decode(reader, reader.uint32());
             continue;
           }
           case 8: {
@@ -469,21 +443,11 @@ export const Assignment: MessageFns<Assignment, "berth.scheduler.v1.Assignment">
         ? object.networks.map((e: any) => NetworkSpec.fromJSON(e))
         : [],
       volumes: globalThis.Array.isArray(object?.volumes) ? object.volumes.map((e: any) => VolumeSpec.fromJSON(e)) : [],
-      lastRun: isSet(object.lastRun)
-        ? globalThis.Number(object.lastRun)
-        : isSet(object.last_run)
-        ? globalThis.Number(object.last_run)
-        : 0,
-      lastSeq: isSet(object.lastSeq)
-        ? globalThis.Number(object.lastSeq)
-        : isSet(object.last_seq)
-        ? globalThis.Number(object.last_seq)
-        : 0,
-      failedRuns: isSet(object.failedRuns)
-        ? globalThis.Number(object.failedRuns)
-        : isSet(object.failed_runs)
-        ? globalThis.Number(object.failed_runs)
-        : 0,
+      lastStatus: isSet(object.lastStatus)
+        ? TaskStatus.fromJSON(object.lastStatus)
+        : isSet(object.last_status)
+        ? TaskStatus.fromJSON(object.last_status)
+        : undefined,
       drainDelayMs: isSet(object.drainDelayMs)
         ? globalThis.Number(object.drainDelayMs)
         : isSet(object.drain_delay_ms)
@@ -511,14 +475,8 @@ export const Assignment: MessageFns<Assignment, "berth.scheduler.v1.Assignment">
     if (message.volumes?.length) {
       obj.volumes = message.volumes.map((e) => VolumeSpec.toJSON(e));
     }
-    if (message.lastRun !== 0) {
-      obj.lastRun = Math.round(message.lastRun);
-    }
-    if (message.lastSeq !== 0) {
-      obj.lastSeq = Math.round(message.lastSeq);
-    }
-    if (message.failedRuns !== 0) {
-      obj.failedRuns = Math.round(message.failedRuns);
+    if (message.lastStatus !== undefined) {
+      obj.lastStatus = TaskStatus.toJSON(message.lastStatus);
     }
     if (message.drainDelayMs !== 0) {
       obj.drainDelayMs = Math.round(message.drainDelayMs);
@@ -540,9 +498,9 @@ export const Assignment: MessageFns<Assignment, "berth.scheduler.v1.Assignment">
       : undefined;
     message.networks = object.networks?.map((e) => NetworkSpec.fromPartial(e)) || [];
     message.volumes = object.volumes?.map((e) => VolumeSpec.fromPartial(e)) || [];
-    message.lastRun = object.lastRun ?? 0;
-    message.lastSeq = object.lastSeq ?? 0;
-    message.failedRuns = object.failedRuns ?? 0;
+    message.lastStatus = (object.lastStatus !== undefined && object.lastStatus !== null)
+      ? TaskStatus.fromPartial(object.lastStatus)
+      : undefined;
     message.drainDelayMs = object.drainDelayMs ?? 0;
     message.removeVolumes = object.removeVolumes?.map((e) => VolumeSpec.fromPartial(e)) || [];
     return message;
