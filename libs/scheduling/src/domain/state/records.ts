@@ -56,6 +56,7 @@ export class Records {
   readonly #tasksOfService = new IndexMap();
   readonly #tasksOnNode = new IndexMap();
   readonly #pending = new Set<string>();
+  readonly #globals = new Set<string>();
   readonly #usage = new Map<string, NodeUsage>();
   readonly #serving = new IndexMap();
   readonly #indexes = [
@@ -73,6 +74,7 @@ export class Records {
     this.#stackNames.clear();
     for (const index of this.#indexes) index.clear();
     this.#pending.clear();
+    this.#globals.clear();
     this.#usage.clear();
     this.#touched = nothingTouched();
     for (const entry of entries) this.#tableOf(entry.key)?.put(entry);
@@ -99,6 +101,11 @@ export class Records {
     return held(this.services, this.#servicesOfStack.of(stackId)).sort((a, b) =>
       compare(nameOf(a.value), nameOf(b.value)),
     );
+  }
+
+  /** Ids of the services that want a task on every node. */
+  get globalServices(): ReadonlySet<string> {
+    return this.#globals;
   }
 
   /** The service of a stack that its spec declares under this name; one on its way out does not count. */
@@ -198,6 +205,8 @@ export class Records {
     if (!service) return;
     if (next) this.#servicesOfStack.add(service.stackId, service.id);
     else this.#servicesOfStack.remove(service.stackId, service.id);
+    if (next && service.mode === 'global') this.#globals.add(service.id);
+    else this.#globals.delete(service.id);
     this.#touch('services', service.id);
     this.#touch('stacks', service.stackId);
   }

@@ -1,4 +1,5 @@
 import type { ScopeAnswer, WatchAnswer } from '@berth/changes';
+import { WriteSet } from '@berth/changes';
 import { checkHello } from '@berth/contracts';
 import type {
   ApplyStackRequest,
@@ -24,8 +25,11 @@ import type {
   PlanStackResponse,
   RemoveStackRequest,
   RemoveStackResponse,
+  SetAvailabilityRequest,
+  SetAvailabilityResponse,
   WatchRequest,
 } from '@berth/contracts/scheduler';
+import { Availability } from '@berth/contracts/scheduler';
 import type { ServiceSpec, StackSpec } from '@berth/contracts/workload';
 import type { CallerContext } from '@berth/kernel';
 import { BerthError, newId } from '@berth/kernel';
@@ -36,8 +40,9 @@ import { acceptRemoval, acceptStack, normalise } from '../../domain/stack/accept
 import { same } from '../../domain/stack/canonical.ts';
 import { diffStack } from '../../domain/stack/diff.ts';
 import { validateStack } from '../../domain/stack/validate.ts';
-import { families } from '../../domain/state/families.ts';
+import { families, owner } from '../../domain/state/families.ts';
 import { explainTask, pendingNow } from '../../domain/view/explain.ts';
+import { findNode } from '../../domain/view/find-node.ts';
 import { findTask } from '../../domain/view/find-task.ts';
 import { listServices, listStacks, listTasks, nodeView } from '../../domain/view/listing.ts';
 import type { Committer, Proposal } from '../committer.ts';
@@ -46,6 +51,12 @@ import type { SchedulerOptions } from '../options.ts';
 import type { RuntimeProxy } from '../runtime-proxy/runtime-proxy.ts';
 
 type Call = CallerContext & { readonly signal: AbortSignal };
+
+const availabilities: ReadonlySet<Availability> = new Set([
+  Availability.AVAILABILITY_ACTIVE,
+  Availability.AVAILABILITY_PAUSE,
+  Availability.AVAILABILITY_DRAIN,
+]);
 
 /** Serves clients: desired state in, resources out. Any replica serves; only writes are ordered, by compares. */
 export class ControlHandler implements ControlServiceImplementation<CallerContext> {
@@ -133,6 +144,33 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
     }
     const nodes = this.#mirrors.nodes.present().map((node) => nodeView(this.#mirrors.records, node));
     return { nodes: nodes.sort((a, b) => (a.hostname < b.hostname ? -1 : a.hostname > b.hostname ? 1 : 0)) };
+  }
+
+  async setAvailability(
+    { availability, node: text }: SetAvailabilityRequest,
+    call: Call,
+  ): Promise<SetAvailabilityResponse> {
+    if (!availabilities.has(availability)) {
+      throw new BerthError('InvalidArgument', 'the availability is to be active, pause or drain', {
+        reason: 'BAD_AVAILABILITY',
+      });
+    }
+    await this.#mirrors.feed.waitFor(undefined, call.signal);
+    const { nodes, nodesSynced, records } = this.#mirrors;
+    const node = findNode(nodes.present(), text, nodesSynced);
+    const key = families.availability.key(node.id);
+    await this.#committer.catchUp(key, () => records.availabilities.get(node.id) !== undefined);
+    const { revision } = await this.#committer.commit(() => {
+      const held = records.availabilities.get(node.id);
+      const now = held?.value.availability || Availability.AVAILABILITY_ACTIVE;
+      if (now === availability) return { groups: [], answer: undefined };
+      const next = { nodeId: node.id, availability };
+      const writes = new WriteSet(owner);
+      if (held) writes.update(families.availability, next, held);
+      else writes.create(families.availability, next);
+      return { groups: [writes.group()], answer: undefined };
+    });
+    return { node: nodeView(records, node), revision };
   }
 
   async explainTask(request: ExplainTaskRequest, call: Call): Promise<ExplainTaskResponse> {

@@ -193,18 +193,15 @@ class Reign {
     for (const id of touched.tasks) this.#observe(id, nowMs);
     for (const id of touched.stacks) this.#dirty.stack(id);
     for (const id of touched.services) this.#dirty.service(id);
-    if (touched.nodes.size > 0) this.#dirty.placement();
-    if (this.#dirty.any) this.#wake?.();
+    if (touched.nodes.size > 0) this.#nodesStep(touched.nodes);
+    else if (this.#dirty.any) this.#wake?.();
   }
 
+  /** What nodes are, or may be used for, has changed: their tasks may have to go, and global services may come. */
   #nodesStep(nodes: ReadonlySet<string>): void {
     const { records } = this.#mirrors;
     for (const nodeId of nodes) for (const { value } of records.tasksOn(nodeId)) this.#dirty.service(value.serviceId);
-    if (nodes.size > 0) {
-      for (const { value } of records.services.values()) {
-        if (value.service?.mode === 'global') this.#dirty.service(value.service.id);
-      }
-    }
+    if (nodes.size > 0) for (const id of records.globalServices) this.#dirty.service(id);
     this.#dirty.placement();
     this.#wake?.();
   }

@@ -267,6 +267,24 @@ export interface NodeView_EngineLabelsEntry {
   value: string;
 }
 
+/** SetAvailabilityRequest names a node and what may be done with it. */
+export interface SetAvailabilityRequest {
+  /** Id, unique beginning of an id (at least 3 characters), or host name. */
+  node: string;
+  /** ACTIVE, PAUSE or DRAIN. */
+  availability: Availability;
+}
+
+/** SetAvailabilityResponse shows the node as it is from now on. */
+export interface SetAvailabilityResponse {
+  /** The node; while it is drained, `tasks` falls to its static ones. */
+  node:
+    | NodeView
+    | undefined;
+  /** Revision at which it stands in the store; a Watch from here shows its tasks move. */
+  revision: Revision | undefined;
+}
+
 /** ExplainTaskRequest names a task. */
 export interface ExplainTaskRequest {
   /** Id, unique beginning of an id, or name ("stack_service.slot"). */
@@ -2457,6 +2475,185 @@ export const NodeView_EngineLabelsEntry: MessageFns<
   },
 };
 
+function createBaseSetAvailabilityRequest(): SetAvailabilityRequest {
+  return { node: "", availability: 0 };
+}
+
+export const SetAvailabilityRequest: MessageFns<SetAvailabilityRequest, "berth.scheduler.v1.SetAvailabilityRequest"> = {
+  $type: "berth.scheduler.v1.SetAvailabilityRequest" as const,
+
+  encode(message: SetAvailabilityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.availability !== 0) {
+      writer.uint32(16).int32(message.availability);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetAvailabilityRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetAvailabilityRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.availability = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetAvailabilityRequest {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      availability: isSet(object.availability) ? availabilityFromJSON(object.availability) : 0,
+    };
+  },
+
+  toJSON(message: SetAvailabilityRequest): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.availability !== 0) {
+      obj.availability = availabilityToJSON(message.availability);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetAvailabilityRequest>, I>>(base?: I): SetAvailabilityRequest {
+    return SetAvailabilityRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetAvailabilityRequest>, I>>(object: I): SetAvailabilityRequest {
+    const message = createBaseSetAvailabilityRequest();
+    message.node = object.node ?? "";
+    message.availability = object.availability ?? 0;
+    return message;
+  },
+};
+
+function createBaseSetAvailabilityResponse(): SetAvailabilityResponse {
+  return { node: undefined, revision: undefined };
+}
+
+export const SetAvailabilityResponse: MessageFns<
+  SetAvailabilityResponse,
+  "berth.scheduler.v1.SetAvailabilityResponse"
+> = {
+  $type: "berth.scheduler.v1.SetAvailabilityResponse" as const,
+
+  encode(message: SetAvailabilityResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      NodeView.encode(message.node, writer.uint32(10).fork()).join();
+    }
+    if (message.revision !== undefined) {
+      Revision.encode(message.revision, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetAvailabilityResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetAvailabilityResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = NodeView.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.revision = Revision.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetAvailabilityResponse {
+    return {
+      node: isSet(object.node) ? NodeView.fromJSON(object.node) : undefined,
+      revision: isSet(object.revision) ? Revision.fromJSON(object.revision) : undefined,
+    };
+  },
+
+  toJSON(message: SetAvailabilityResponse): unknown {
+    const obj: any = {};
+    if (message.node !== undefined) {
+      obj.node = NodeView.toJSON(message.node);
+    }
+    if (message.revision !== undefined) {
+      obj.revision = Revision.toJSON(message.revision);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetAvailabilityResponse>, I>>(base?: I): SetAvailabilityResponse {
+    return SetAvailabilityResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetAvailabilityResponse>, I>>(object: I): SetAvailabilityResponse {
+    const message = createBaseSetAvailabilityResponse();
+    message.node = (object.node !== undefined && object.node !== null) ? NodeView.fromPartial(object.node) : undefined;
+    message.revision = (object.revision !== undefined && object.revision !== null)
+      ? Revision.fromPartial(object.revision)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseExplainTaskRequest(): ExplainTaskRequest {
   return { task: "" };
 }
@@ -4132,6 +4329,21 @@ export const ControlServiceDefinition = {
         },
       },
     },
+    /**
+     * SetAvailability says what may be done with a node: DRAIN moves its tasks elsewhere, replacements first; PAUSE keeps them
+     * and gives it no new ones; ACTIVE ends both. NotFound with reason NO_SUCH_NODE; InvalidArgument with reason AMBIGUOUS.
+     */
+    setAvailability: {
+      name: "SetAvailability",
+      requestType: SetAvailabilityRequest as typeof SetAvailabilityRequest,
+      requestStream: false,
+      responseType: SetAvailabilityResponse as typeof SetAvailabilityResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
     /** ExplainTask says why a task is where it is or why it waits. */
     explainTask: {
       name: "ExplainTask",
@@ -4451,6 +4663,14 @@ export interface ControlServiceImplementation<CallContextExt = {}> {
   listTasks(request: ListTasksRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListTasksResponse>>;
   /** ListNodes lists nodes with status, availability and what is promised on them. */
   listNodes(request: ListNodesRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListNodesResponse>>;
+  /**
+   * SetAvailability says what may be done with a node: DRAIN moves its tasks elsewhere, replacements first; PAUSE keeps them
+   * and gives it no new ones; ACTIVE ends both. NotFound with reason NO_SUCH_NODE; InvalidArgument with reason AMBIGUOUS.
+   */
+  setAvailability(
+    request: SetAvailabilityRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<SetAvailabilityResponse>>;
   /** ExplainTask says why a task is where it is or why it waits. */
   explainTask(
     request: ExplainTaskRequest,
@@ -4502,6 +4722,14 @@ export interface ControlServiceClient<CallOptionsExt = {}> {
   listTasks(request: DeepPartial<ListTasksRequest>, options?: CallOptions & CallOptionsExt): Promise<ListTasksResponse>;
   /** ListNodes lists nodes with status, availability and what is promised on them. */
   listNodes(request: DeepPartial<ListNodesRequest>, options?: CallOptions & CallOptionsExt): Promise<ListNodesResponse>;
+  /**
+   * SetAvailability says what may be done with a node: DRAIN moves its tasks elsewhere, replacements first; PAUSE keeps them
+   * and gives it no new ones; ACTIVE ends both. NotFound with reason NO_SUCH_NODE; InvalidArgument with reason AMBIGUOUS.
+   */
+  setAvailability(
+    request: DeepPartial<SetAvailabilityRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<SetAvailabilityResponse>;
   /** ExplainTask says why a task is where it is or why it waits. */
   explainTask(
     request: DeepPartial<ExplainTaskRequest>,
