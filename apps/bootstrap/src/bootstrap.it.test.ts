@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { AuthorityMaterial } from '@berth/identity';
 import { createAuthority, createCsr, createKey, signSubject } from '@berth/identity';
 import { isBerthError, metaKeys } from '@berth/kernel';
-import { SystemClock, silentLogger } from '@berth/process';
+import { SystemClock, SystemRng, silentLogger } from '@berth/process';
 import type { EtcdStore } from '@berth/store-etcd';
 import { connectEtcd } from '@berth/store-etcd';
 import type { EtcdServer } from '@berth/testing-hosts';
@@ -36,7 +36,13 @@ async function certificateFolder(commonName: string): Promise<string> {
 
 async function connect(commonName: string): Promise<EtcdStore> {
   const tls = await certificate(commonName);
-  const store = connectEtcd({ endpoints: [etcd.endpoint], tls, clock: new SystemClock(), logger: silentLogger });
+  const store = connectEtcd({
+    endpoints: [etcd.endpoint],
+    tls,
+    clock: new SystemClock(),
+    rng: new SystemRng(),
+    logger: silentLogger,
+  });
   stores.push(store);
   return store;
 }

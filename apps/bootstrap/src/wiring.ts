@@ -10,6 +10,7 @@ import type { Config } from './config.ts';
 /** Puts the process together: it works at once and is done when the store is ready. */
 export async function start(config: Config, logger: Logger): Promise<Running> {
   const clock = new SystemClock();
+  const rng = new SystemRng();
   const pem = (name: string): string => readFileSync(join(config.etcdCerts, name), 'utf8');
   const store = connectEtcd({
     endpoints: config.etcdEndpoints,
@@ -17,13 +18,14 @@ export async function start(config: Config, logger: Logger): Promise<Running> {
     // Whatever address it is reached at.
     serverName: 'localhost',
     clock,
+    rng,
     logger,
   });
   const done = bootstrap({
     store,
     enableAuth: () => store.admin.bootstrapAuth(),
     clock,
-    rng: new SystemRng(),
+    rng,
     logger,
     clusterId: config.clusterId,
     settings: {

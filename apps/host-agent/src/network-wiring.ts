@@ -43,6 +43,7 @@ export async function wireNetwork(
     serverName: dnsNameOf(nats),
     name: 'host-agent',
     clock,
+    rng,
     logger: log,
   });
   const reader = new ScopeReader<Change>({

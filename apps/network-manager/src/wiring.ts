@@ -47,6 +47,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     // A name that every etcd of the cluster has in its certificate, whatever its address.
     serverName: 'localhost',
     clock,
+    rng,
     logger,
   });
   const clusterId = await awaitCluster(store, clock, logger, signal);
@@ -107,6 +108,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     serverName: dnsNameOf({ role: 'service', name: 'nats' }),
     name: `network-manager ${instance}`,
     clock,
+    rng,
     logger,
   });
   const publisher = new Publisher({

@@ -170,6 +170,7 @@ class Cluster {
       tls: () => tls,
       serverName: 'nats.service.berth',
       clock,
+      rng,
       logger,
     });
     this.#closing.push(() => bus.close());
@@ -365,7 +366,7 @@ async function epoch(): Promise<string> {
     const root = join(cluster.folder, 'etcd-root');
     const read = (name: string) => readFileSync(join(root, name));
     const tls = { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
-    const store = connectEtcd({ endpoints: [cluster.etcd.endpoint], tls, clock, logger });
+    const store = connectEtcd({ endpoints: [cluster.etcd.endpoint], tls, clock, rng, logger });
     epochText = await store.epoch();
     store.close();
   }

@@ -66,6 +66,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     // A name that every etcd of the cluster has in its certificate, whatever its address.
     serverName: 'localhost',
     clock,
+    rng,
     logger,
   });
   const clusterId = await awaitCluster(store, clock, logger, signal);
@@ -123,6 +124,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     serverName: dnsNameOf({ role: 'service', name: 'nats' }),
     name: `registry ${replica}`,
     clock,
+    rng,
     logger,
   });
   const publisher = new Publisher({

@@ -79,7 +79,7 @@ class Cluster {
     await promisify(execFile)(process.execPath, [main, ...args, '--token-sha256', hash]);
     const read = (name: string) => readFileSync(join(root, name));
     const tls = { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
-    this.store = connectEtcd({ endpoints: [this.etcd.endpoint], tls, clock, logger });
+    this.store = connectEtcd({ endpoints: [this.etcd.endpoint], tls, clock, rng, logger });
     this.#closing.push(() => this.store.close());
     await this.#play('registry', [
       bind(

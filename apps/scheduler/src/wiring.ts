@@ -44,6 +44,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     // A name that every etcd of the cluster has in its certificate, whatever its address.
     serverName: 'localhost',
     clock,
+    rng,
     logger,
   });
   const clusterId = await awaitCluster(store, clock, logger, signal);
@@ -117,6 +118,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     serverName: dnsNameOf({ role: 'service', name: 'nats' }),
     name: `scheduler ${instance}`,
     clock,
+    rng,
     logger,
   });
   const publisher = new Publisher({

@@ -43,7 +43,12 @@ afterEach(async () => {
 });
 
 function openStore(): EtcdStore {
-  const opened = connectEtcd({ endpoints: [etcd.endpoint], clock: realClock, logger: new MemoryLogger() });
+  const opened = connectEtcd({
+    endpoints: [etcd.endpoint],
+    clock: realClock,
+    rng: new SeededRng(1),
+    logger: new MemoryLogger(),
+  });
   toEnd.push(async () => opened.close());
   return opened;
 }
@@ -53,16 +58,17 @@ function startPublisher(): ChildProcess {
   const file = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
   const script = `
     import { connectNats } from '@berth/events-nats';
-    import { MemoryLogger } from '@berth/memory';
+    import { MemoryLogger, SeededRng } from '@berth/memory';
     import { connectEtcd } from '@berth/store-etcd';
     import { Publisher } from ${file('publisher.ts')};
     import { ItemView, itemOwner } from ${file('testing/item-view.ts')};
     import { realClock as clock } from ${file('../../testing/suites/src/real-clock.ts')};
     const logger = new MemoryLogger();
+    const rng = new SeededRng(process.pid);
     await new Publisher({
       owner: itemOwner,
-      store: connectEtcd({ endpoints: ['${etcd.endpoint}'], clock, logger }),
-      bus: connectNats({ servers: () => ['${nats.address}:${nats.port}'], clock, logger, callTimeoutMs: 1_000 }),
+      store: connectEtcd({ endpoints: ['${etcd.endpoint}'], clock, rng, logger }),
+      bus: connectNats({ servers: () => ['${nats.address}:${nats.port}'], clock, rng, logger, callTimeoutMs: 1_000 }),
       view: () => new ItemView(),
       toJson: (change) => change,
       candidate: 'process ' + process.pid,
@@ -156,6 +162,7 @@ test('kill -9 of the publisher 20 times, NATS restarted in between: every (scope
   const observer = connectNats({
     servers: () => [`${nats.address}:${nats.port}`],
     clock: realClock,
+    rng: new SeededRng(1),
     logger: new MemoryLogger(),
     callTimeoutMs: 1_000,
   });
@@ -210,6 +217,7 @@ test('two publishers at once over real connections: the deposed one fails, a txn
     const bus = connectNats({
       servers: () => [`${nats.address}:${nats.port}`],
       clock: realClock,
+      rng: new SeededRng(1),
       logger: new MemoryLogger(),
     });
     toEnd.push(() => bus.close());

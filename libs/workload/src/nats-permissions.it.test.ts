@@ -13,7 +13,7 @@ import type { AuthorityMaterial } from '@berth/identity';
 import { createAuthority, createCsr, createKey, signIdentity } from '@berth/identity';
 import type { Identity } from '@berth/kernel';
 import { formatIdentity } from '@berth/kernel';
-import { MemoryLogger } from '@berth/memory';
+import { MemoryLogger, SeededRng } from '@berth/memory';
 import { freePort } from '@berth/testing-hosts';
 import { eventually, realClock } from '@berth/testing-suites';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -190,7 +190,7 @@ describe('nats-server with the generated configuration', () => {
       const tls = await certificateOf(identity);
       const name = 'nats.service.berth';
       const options = { servers: () => [`127.0.0.1:${port}`], tls: () => tls, serverName: name, clock: realClock };
-      return connectNats({ ...options, logger: new MemoryLogger() });
+      return connectNats({ ...options, rng: new SeededRng(1), logger: new MemoryLogger() });
     };
     const buses = await Promise.all([registry, node, subscriber].map(bus));
     const [owner, ...listeners] = buses;

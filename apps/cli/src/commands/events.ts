@@ -5,7 +5,7 @@ import { Availability } from '@berth/contracts/scheduler';
 import { connectNats } from '@berth/events-nats';
 import type { EventBus } from '@berth/kernel';
 import { dnsNameOf, isBerthError } from '@berth/kernel';
-import { SystemClock, silentLogger } from '@berth/process';
+import { SystemClock, SystemRng, silentLogger } from '@berth/process';
 import { effectiveState, eventOwners, stateName } from '@berth/workload';
 import type { Command } from 'commander';
 import { interruptSignal, withSession } from '../command.ts';
@@ -78,6 +78,7 @@ async function follow(session: Session, terminal: Terminal, options: EventsOptio
     serverName: dnsNameOf({ role: 'service', name: 'nats' }),
     name: 'berth events',
     clock: new SystemClock(),
+    rng: new SystemRng(),
     logger: silentLogger,
   });
   try {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MemoryLogger } from '@berth/memory';
+import { MemoryLogger, SeededRng } from '@berth/memory';
 import type { NatsServer } from '@berth/testing-hosts';
 import { startNats } from '@berth/testing-hosts';
 import { eventBusContract, eventually, realClock } from '@berth/testing-suites';
@@ -24,6 +24,7 @@ function open(server: NatsServer, options: Partial<NatsOptions> = {}): NatsBus {
   const bus = connectNats({
     servers: () => [`${server.address}:${server.port}`],
     clock: realClock,
+    rng: new SeededRng(1),
     logger: new MemoryLogger(),
     callTimeoutMs: 2_000,
     ...options,

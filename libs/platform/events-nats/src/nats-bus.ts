@@ -1,4 +1,4 @@
-import type { BusMessage, Clock, EventBus, EventLog, Logger } from '@berth/kernel';
+import type { BusMessage, Clock, EventBus, EventLog, Logger, Rng } from '@berth/kernel';
 import { AsyncQueue, BerthError } from '@berth/kernel';
 import type { ConnectionOptions, NatsConnection, Status, Subscription } from 'nats';
 import { connect, DebugEvents, Events } from 'nats';
@@ -24,6 +24,7 @@ export interface NatsOptions {
   /** Answers to requests come under this subject; the user must be allowed to subscribe to `<inboxPrefix>.>`. Default `_INBOX`. */
   readonly inboxPrefix?: string;
   readonly clock: Clock;
+  readonly rng: Rng;
   readonly logger: Logger;
   /** Deadline of a request to a log. Default 5,000. */
   readonly callTimeoutMs?: number;
@@ -120,7 +121,7 @@ export class NatsBus implements EventBus {
 
   /** Keeps a connection until closed. The vendor's client could reconnect by itself, but with its first certificate. */
   async #run(): Promise<void> {
-    const { clock, logger } = this.#options;
+    const { clock, rng, logger } = this.#options;
     let failures = 0;
     while (!this.#closed.signal.aborted) {
       try {
@@ -134,7 +135,7 @@ export class NatsBus implements EventBus {
           'NATS cannot be reached, trying again',
         );
       }
-      const pause = reconnectMs.wait + Math.random() * reconnectMs.jitter;
+      const pause = reconnectMs.wait + rng.next() * reconnectMs.jitter;
       await clock.sleep(pause * Math.min(1 + failures, 8), this.#closed.signal);
     }
   }

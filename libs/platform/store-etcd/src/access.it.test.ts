@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { AuthorityMaterial } from '@berth/identity';
 import { createAuthority, createCsr, createKey, signSubject } from '@berth/identity';
 import { isBerthError, metaKeys } from '@berth/kernel';
-import { MemoryLogger } from '@berth/memory';
+import { MemoryLogger, SeededRng } from '@berth/memory';
 import type { EtcdServer } from '@berth/testing-hosts';
 import { startEtcd } from '@berth/testing-hosts';
 import { eventually, MirrorFollower, realClock } from '@berth/testing-suites';
@@ -32,8 +32,10 @@ async function certificate(authority: AuthorityMaterial, commonName: string): Pr
   return { ca: ca.certPem, cert, key };
 }
 
+const ports = { clock: realClock, rng: new SeededRng(1), logger: new MemoryLogger() };
+
 function connect(tls: EtcdTls | EtcdTlsSource): EtcdStore {
-  const options = { endpoints: [etcd.endpoint], tls, serverName: 'etcd', clock: realClock, logger: new MemoryLogger() };
+  const options = { endpoints: [etcd.endpoint], tls, serverName: 'etcd', ...ports };
   const store = connectEtcd(options);
   stores.push(store);
   return store;
@@ -140,7 +142,7 @@ describe('etcd lets in', () => {
 
   test('clients only to a server with the name they expect', async () => {
     const options = { endpoints: [etcd.endpoint], tls: await certificate(ca, 'root'), serverName: 'not-etcd' };
-    const store = connectEtcd({ ...options, clock: realClock, logger: new MemoryLogger() });
+    const store = connectEtcd({ ...options, ...ports });
     stores.push(store);
     await expect(store.get(metaKeys.epoch)).rejects.toSatisfy((error) => isBerthError(error, 'Unavailable'));
   });
@@ -157,7 +159,7 @@ test('a renewed certificate is used for new connections; what is open goes on', 
   const [registry, scheduler] = [await certificate(ca, 'registry'), await certificate(ca, 'scheduler')];
   const tls = renewable(registry);
   const options = { endpoints: [etcd.endpoint], tls, serverName: 'etcd' };
-  const store = connectEtcd({ ...options, clock: realClock, logger: new MemoryLogger() });
+  const store = connectEtcd({ ...options, ...ports });
   stores.push(store);
   const follower = new MirrorFollower(store, 'registry/');
   const lease = await store.lease(2_000);

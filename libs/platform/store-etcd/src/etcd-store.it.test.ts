@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { metaKeys } from '@berth/kernel';
-import { MemoryLogger } from '@berth/memory';
+import { MemoryLogger, SeededRng } from '@berth/memory';
 import type { EtcdServer } from '@berth/testing-hosts';
 import { startEtcd } from '@berth/testing-hosts';
 import { eventually, realClock, storeContract } from '@berth/testing-suites';
@@ -22,7 +22,8 @@ afterAll(async () => {
   await etcd.stop();
 });
 
-const connect = () => connectEtcd({ endpoints: [etcd.endpoint], clock: realClock, logger: new MemoryLogger() });
+const connect = () =>
+  connectEtcd({ endpoints: [etcd.endpoint], clock: realClock, rng: new SeededRng(1), logger: new MemoryLogger() });
 
 storeContract('EtcdStore', async () => {
   const store = connect();

@@ -7,6 +7,7 @@ import type {
   MirrorOptions,
   MirrorStep,
   Revision,
+  Rng,
   Store,
   StoredEntry,
   StoreLease,
@@ -28,6 +29,7 @@ import { entryOf, openWatch } from './watch.ts';
 export interface EtcdStoreOptions extends EtcdClientOptions {
   readonly logger: Logger;
   readonly clock: Clock;
+  readonly rng: Rng;
 }
 
 /** Keys of the first page of a read; halved where a page's values would not fit into a message. */
@@ -47,6 +49,7 @@ export class EtcdStore implements Store {
   /** For bootstrap and tests. */
   readonly admin: EtcdAdmin;
   readonly #clock: Clock;
+  readonly #rng: Rng;
   readonly #logger: Logger;
   readonly #callTimeoutMs: number;
   readonly #endRenewal: () => void;
@@ -59,6 +62,7 @@ export class EtcdStore implements Store {
     this.#client = createClient(options);
     this.admin = new EtcdAdmin(() => this.#client);
     this.#clock = options.clock;
+    this.#rng = options.rng;
     this.#logger = options.logger;
     this.#callTimeoutMs = options.callTimeoutMs ?? callTimeoutMsDefault;
     this.#endRenewal = tls && 'current' in tls ? tls.onChange(() => this.#renew(options)) : () => undefined;
@@ -136,6 +140,7 @@ export class EtcdStore implements Store {
       {
         clock: this.#clock,
         logger: this.#logger,
+        rng: this.#rng,
         callTimeoutMs: this.#callTimeoutMs,
         readEpoch: () => this.#readEpoch(),
         list: (each) => this.list(each),

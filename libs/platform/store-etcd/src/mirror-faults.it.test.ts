@@ -29,7 +29,13 @@ async function start(options: Parameters<typeof startEtcd>[0] = {}): Promise<Etc
 }
 
 function connect(etcd: Pick<EtcdServer, 'endpoint'>, logger = new MemoryLogger()): EtcdStore {
-  const store = connectEtcd({ endpoints: [etcd.endpoint], clock: realClock, logger, callTimeoutMs: 2_000 });
+  const store = connectEtcd({
+    endpoints: [etcd.endpoint],
+    clock: realClock,
+    rng: new SeededRng(1),
+    logger,
+    callTimeoutMs: 2_000,
+  });
   toEnd.push(async () => store.close());
   return store;
 }

@@ -1,10 +1,11 @@
-import type { Clock, Logger, MirrorOptions, MirrorStep, Revision, StoredEntry } from '@berth/kernel';
+import type { Clock, Logger, MirrorOptions, MirrorStep, Revision, Rng, StoredEntry } from '@berth/kernel';
 import { BerthError, isBerthError } from '@berth/kernel';
 import type { OpenWatch } from './watch.ts';
 
 /** What a mirror needs of the store. */
 export interface MirrorSource {
   readonly clock: Clock;
+  readonly rng: Rng;
   readonly logger: Logger;
   /** Longest wait for a watch to be confirmed. */
   readonly callTimeoutMs: number;
@@ -44,7 +45,7 @@ export async function* mirror(
         const level = failures === 1 ? 'warn' : 'debug';
         source.logger[level]({ prefix, held, err: error }, 'mirror: no connection to the store, trying again');
         const pause = Math.min(pauseMs.first * 2 ** (failures - 1), pauseMs.most);
-        await source.clock.sleep(pause * (0.8 + 0.4 * Math.random()), signal);
+        await source.clock.sleep(pause * (0.8 + 0.4 * source.rng.next()), signal);
       } else throw error;
     }
   }
