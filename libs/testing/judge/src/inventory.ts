@@ -1,0 +1,72 @@
+import type { Host } from '@berth/testing-hosts';
+import { askEngine, containersOf } from './engine.ts';
+import { isApplication } from './observation.ts';
+import type { Inventory } from './rules/leftovers.ts';
+
+/** Kind → shell command that prints one thing a line, in the host's namespaces. */
+const kernelCommands = {
+  device: 'ip -o link',
+  address: 'ip -o -4 addr',
+  route: 'ip -4 route show table all',
+  rule: 'ip rule',
+  neighbour: 'ip neigh show',
+  forwarding: 'bridge fdb show',
+  firewall: 'nft -s list ruleset',
+  namespace: "grep -o ' - nsfs .*\\|/run/netns/[^ ]*\\|/[^ ]*berth[^ ]*netns[^ ]*' /proc/self/mountinfo",
+} as const;
+
+/** What stands on a host: kernel, and the engine's containers, networks and volumes of applications. */
+export async function inventoryOf(host: Host): Promise<Inventory> {
+  const [kernel, containers, networks, volumes] = await Promise.all([
+    kernelOf(host),
+    containersOf(host.name, host.socket),
+    askEngine<{ Name: string }[]>(host.socket, '/networks'),
+    askEngine<{ Volumes: { Name: string }[] | null }>(host.socket, '/volumes'),
+  ]);
+  return {
+    ...kernel,
+    container: containers.filter(isApplication).map(({ name }) => name),
+    'engine network': networks.map(({ Name }) => Name),
+    volume: (volumes.Volumes ?? []).map(({ Name }) => Name),
+  };
+}
+
+async function kernelOf(host: Host): Promise<Inventory> {
+  const script = Object.entries(kernelCommands)
+    .map(([kind, command]) => `echo '# ${kind}'; ${command}`)
+    .join('\n');
+  return parseKernel(await host.exec(['sh', '-c', `${script}\ntrue`]));
+}
+
+/** Reads what the commands print, without what changes by itself. */
+export function parseKernel(output: string): Inventory {
+  const sections = output.split(/^# (?=\w+$)/mu).slice(1);
+  return Object.fromEntries(
+    sections.map((section) => {
+      const [kind = '', ...lines] = section.split('\n');
+      return [kind, linesOf(kind, lines)];
+    }),
+  );
+}
+
+function linesOf(kind: string, lines: readonly string[]): string[] {
+  const plain = lines.map((line) => line.trim().replaceAll(/\s+/gu, ' ')).filter(Boolean);
+  switch (kind) {
+    case 'device':
+      // Number and state say nothing of who is there: a bridge's carrier comes and goes.
+      return plain.map((line) => `${line.replace(/^\d+: ([^:@]+).*$/u, '$1')}`);
+    case 'address':
+      return plain.map((line) => line.replace(/^\d+: (\S+) inet (\S+).*$/u, '$1 $2'));
+    case 'route':
+      return plain.map((line) => line.replaceAll(/ (?:linkdown|dead)\b/gu, ''));
+    case 'neighbour':
+      // What the kernel learned it forgets; what was written stays.
+      return plain.filter((line) => /PERMANENT|NOARP|extern_learn/u.test(line));
+    case 'forwarding':
+      return plain.filter((line) => /permanent|static|extern_learn|dst/u.test(line));
+    case 'firewall':
+      return plain.filter((line) => line !== '}' && !line.startsWith('#'));
+    default:
+      return plain;
+  }
+}
