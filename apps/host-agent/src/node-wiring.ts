@@ -2,7 +2,9 @@ import type { ClusterState, NodeIdentity } from '@berth/agent';
 import {
   AgentCache,
   DispatchClient,
+  DockerImages,
   DockerNetworks,
+  DockerReader,
   DockerRuntime,
   EndpointAnnouncer,
   NodeTasks,
@@ -120,7 +122,14 @@ export async function wireNode(
     engine,
     live: async (nodeId, certificates) => {
       node.nodeId = nodeId;
-      const handler = new RuntimeHandler({ engine, runtime, clock, log });
+      const handler = new RuntimeHandler({
+        engine,
+        runtime,
+        reader: new DockerReader(base.calls),
+        images: new DockerImages(base.calls),
+        clock,
+        log,
+      });
       const access = { kind: 'mtls', tls: host.tls } as const;
       await base.serve(`${host.advertise}:${config.grpcPort}`, access, [bind(rpc.runtime, handler)]);
       const renewal = { ...ports, certificate: certificates, client: certificateApi };

@@ -1,5 +1,7 @@
 export { DockerCalls } from './docker/docker-calls.ts';
+export { DockerImages } from './docker/docker-images.ts';
 export { DockerNetworks } from './docker/docker-networks.ts';
+export { DockerReader } from './docker/docker-reader.ts';
 export { DockerRuntime, engineFacts } from './docker/docker-runtime.ts';
 export { DnsTable } from './domain/dns/dns-table.ts';
 export { NodeTasks } from './domain/node-tasks.ts';

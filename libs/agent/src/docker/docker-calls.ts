@@ -18,9 +18,11 @@ export interface EngineEvent {
 /** Each engine call once: idempotent where the engine allows it, its errors in our table. */
 export class DockerCalls {
   readonly docker: Docker;
+  readonly socketPath: string;
 
   /** `socketPath`: the engine's Unix socket. */
   constructor(options: { readonly socketPath: string }) {
+    this.socketPath = options.socketPath;
     this.docker = new Docker({ socketPath: options.socketPath });
   }
 
@@ -49,8 +51,8 @@ export class DockerCalls {
       if (isConnectionLoss(error)) throw translate(error, `pull ${image}`);
       throw refused(
         'IMAGE_MISSING',
-        `image ${image} is not on this node and could not be pulled (${engineMessage(error)}). Remedy: load it on ` +
-          'the node (docker load, docker build) or name one in a registry that the node reaches.',
+        `image not on node, not in a registry: ${image} (${engineMessage(error)}). ` +
+          `Remedy: docker save ${image} | berth image load, or name one in a registry that the node reaches.`,
         error,
       );
     }
@@ -193,7 +195,7 @@ export class DockerCalls {
 }
 
 /** `image` without a tag means every tag to the engine's pull: say the one that is meant. */
-function withTag(image: string): string {
+export function withTag(image: string): string {
   const last = image.slice(image.lastIndexOf('/') + 1);
   return last.includes(':') || image.includes('@') ? image : `${image}:latest`;
 }

@@ -1,10 +1,11 @@
 import { rpc } from '@berth/contracts';
+import type { LoadImageRequest } from '@berth/contracts/agent';
 import type { AnnounceEndpointsRequest, Endpoint, Heartbeat } from '@berth/contracts/registry';
 import type { Assignment, SessionResponse } from '@berth/contracts/scheduler';
 import type { TaskStatus } from '@berth/contracts/workload';
 import { DesiredState, NetworkMode, TaskState } from '@berth/contracts/workload';
 import type { CallerContext } from '@berth/kernel';
-import { BerthError, bind } from '@berth/kernel';
+import { AsyncQueue, BerthError, bind } from '@berth/kernel';
 import { MemoryDisk, MemoryLogger, MemoryRpc, SeededRng, VirtualClock } from '@berth/memory';
 import { stateName } from '@berth/workload';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -18,6 +19,7 @@ import { EndpointAnnouncer } from './endpoint-announcer.ts';
 import { MemberDirectory } from './members.ts';
 import { PresenceClient } from './presence-client.ts';
 import { RuntimeHandler } from './runtime-handler.ts';
+import type { ContainerReader, ImageArchives, UsageReading } from './runtime-ports.ts';
 import { StatusReporter } from './status-reporter.ts';
 import { TaskEngine } from './task-engine.ts';
 import type { TaskNetwork } from './task-network.ts';
@@ -227,7 +229,14 @@ class Agent {
         if (synced) announcer.confirmed();
       },
     });
-    this.handler = new RuntimeHandler({ engine: this.engine, runtime, clock, log });
+    this.handler = new RuntimeHandler({
+      engine: this.engine,
+      runtime,
+      reader: world.reader,
+      images: world.images,
+      clock,
+      log,
+    });
     const loops = [this.engine, presence, this.dispatch, reporter, announcer];
     this.#ended = Promise.all(loops.map((loop) => loop.run(this.abort.signal)));
     this.#ended.catch((error: unknown) => world.deaths.push(error));
@@ -239,6 +248,38 @@ class Agent {
   }
 }
 
+/** Half a core, all the time. */
+class FakeReader implements ContainerReader {
+  readonly #readings = new Map<string, number>();
+
+  async details(id: string): Promise<object> {
+    return { Id: id };
+  }
+
+  async usage(id: string): Promise<UsageReading> {
+    const number = (this.#readings.get(id) ?? 0) + 1;
+    this.#readings.set(id, number);
+    const bytes = { networkReceivedBytes: 1, networkSentBytes: 2, diskReadBytes: 3, diskWrittenBytes: 4 };
+    return { cpuNs: number * 5e8, memoryBytes: 10, memoryLimitBytes: 20, ...bytes, processes: 5 };
+  }
+}
+
+class FakeImages implements ImageArchives {
+  readonly archives: string[] = [];
+
+  async load(archive: AsyncIterable<Uint8Array>) {
+    let text = '';
+    for await (const chunk of archive) text += new TextDecoder().decode(chunk);
+    this.archives.push(text);
+    return [{ name: 'a:1', id: 'sha256:1', present: false }];
+  }
+
+  async *save(name: string) {
+    if (name !== 'a:1') throw new BerthError('NotFound', 'no such image');
+    yield* [new Uint8Array([1, 2]), new Uint8Array([3])];
+  }
+}
+
 class World {
   readonly clock = new VirtualClock();
   readonly rng = new SeededRng(1);
@@ -247,6 +288,8 @@ class World {
   readonly rpc = new MemoryRpc({ clock: this.clock, rng: this.rng, logger: this.log });
   readonly runtime = new HollowRuntime({ clock: this.clock, images: ['test/shell'] });
   readonly network = new FakeNetwork();
+  readonly reader = new FakeReader();
+  readonly images = new FakeImages();
   readonly plane = new ControlPlane(this.rpc);
   readonly deaths: unknown[] = [];
   agents: Agent[] = [];
@@ -544,5 +587,100 @@ describe('logs and exec', () => {
       out.push(step?.$case === 'exitCode' ? `exit ${step.value}` : text(step?.value));
     }
     expect(out).toEqual(['cat\n', 'hello', 'exit 0']);
+  });
+});
+
+describe('stats, inspect and images', () => {
+  const call = () => ({ signal: new AbortController().signal });
+  const audit = () => world.log.lines.map(({ message, fields }) => `${message} ${String(fields?.['caller'])}`);
+
+  it('stats are what lies between two readings, over restarts, until the task has ended', async () => {
+    const { plane, clock, runtime } = await begin();
+    plane.assign(assignmentFixture('a'));
+    await world.until('a', 'running 1');
+    const measured: (number | undefined)[] = [];
+    const { handler } = world.agents[0]!;
+    const following = (async () => {
+      for await (const { usage } of handler.stats({ taskId: 'a', follow: true, caller: 'reader:x' }, call()))
+        measured.push(usage?.cpuMillis);
+    })();
+    await clock.advance(2_500);
+    expect(measured).toEqual([500, 500]);
+    runtime.exit(runtime.of('a')!.id, 1);
+    await world.until('a', 'running 2');
+    await clock.advance(3_500);
+    expect(measured.length).toBeGreaterThan(3);
+    expect(measured.every((cpu) => cpu === 500)).toBe(true);
+    plane.assign(assignmentFixture('a', { task: { desired: DesiredState.DESIRED_STATE_SHUTDOWN } }));
+    await world.until('a', 'shutdown 2');
+    await clock.advance(3_000);
+    await following;
+    expect(audit()).toContain('stats reader:x');
+    const stopped = handler.stats({ taskId: 'a', follow: false, caller: 'reader:x' }, call());
+    await expect(stopped[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'NOT_RUNNING' });
+  });
+
+  it('inspect shows the latest run, and says so when there is none', async () => {
+    const { plane, runtime } = await begin();
+    plane.assign(assignmentFixture('a'));
+    await world.until('a', 'running 1');
+    const { handler } = world.agents[0]!;
+    const { containerJson } = await handler.inspect({ taskId: 'a', caller: 'reader:x' });
+    expect(JSON.parse(containerJson)).toEqual({ Id: runtime.of('a')!.id });
+    await expect(handler.inspect({ taskId: 'x', caller: 'reader:x' })).rejects.toMatchObject({
+      reason: 'TASK_NOT_HERE',
+    });
+    expect(audit()).toContain('inspect reader:x');
+  });
+
+  async function* requests(...steps: (string | 'start' | 'end')[]): AsyncGenerator<LoadImageRequest> {
+    for (const step of steps) {
+      if (step === 'start') yield { step: { $case: 'start', value: { caller: 'operator:x' } } };
+      else if (step === 'end') yield { step: { $case: 'end', value: true } };
+      else yield { step: { $case: 'chunk', value: Buffer.from(step) } };
+    }
+  }
+
+  it('an archive that was cut off is none', async () => {
+    await begin();
+    const { handler } = world.agents[0]!;
+    const answers: unknown[] = [];
+    for await (const answer of handler.loadImage(requests('start', 'ab', 'c', 'end'), call())) answers.push(answer);
+    expect(answers).toEqual([{ images: [{ name: 'a:1', id: 'sha256:1', present: false }] }]);
+    const cut = handler.loadImage(requests('start', 'ab'), call());
+    await expect(cut[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'CUT_OFF' });
+    const early = handler.loadImage(requests('ab'), call());
+    await expect(early[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'NO_START' });
+    expect(world.images.archives).toEqual(['abc']);
+    expect(audit()).toContain('load image operator:x');
+  });
+
+  it('takes two archives at a time, not three', async () => {
+    await begin();
+    const { handler } = world.agents[0]!;
+    const queue = new AsyncQueue<LoadImageRequest>();
+    const two = [queue, new AsyncQueue<LoadImageRequest>()].map((input) => {
+      input.push({ step: { $case: 'start', value: { caller: 'operator:x' } } });
+      const loading = handler.loadImage(input, call())[Symbol.asyncIterator]().next();
+      return { input, loading };
+    });
+    await world.clock.advance(10);
+    const third = handler.loadImage(requests('start', 'end'), call())[Symbol.asyncIterator]().next();
+    await expect(third).rejects.toMatchObject({ code: 'Exhausted', reason: 'TOO_MANY_LOADS' });
+    for (const { input, loading } of two) {
+      input.push({ step: { $case: 'end', value: true } });
+      await loading;
+    }
+  });
+
+  it('saves an image in pieces', async () => {
+    await begin();
+    const { handler } = world.agents[0]!;
+    const pieces: number[] = [];
+    for await (const { chunk } of handler.saveImage({ name: 'a:1', caller: 'operator:x' }, call()))
+      pieces.push(...chunk);
+    expect(pieces).toEqual([1, 2, 3]);
+    const none = handler.saveImage({ name: 'b', caller: 'operator:x' }, call());
+    await expect(none[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'NotFound' });
   });
 });

@@ -11,6 +11,8 @@ import type {
   ExecResponse,
   ExplainTaskRequest,
   ExplainTaskResponse,
+  InspectTaskRequest,
+  InspectTaskResponse,
   ListNodesRequest,
   ListNodesResponse,
   ListServicesRequest,
@@ -19,14 +21,20 @@ import type {
   ListStacksResponse,
   ListTasksRequest,
   ListTasksResponse,
+  LoadImageRequest,
+  LoadImageResponse,
   LogsRequest,
   LogsResponse,
   PlanStackRequest,
   PlanStackResponse,
   RemoveStackRequest,
   RemoveStackResponse,
+  SaveImageRequest,
+  SaveImageResponse,
   SetAvailabilityRequest,
   SetAvailabilityResponse,
+  StatsRequest,
+  StatsResponse,
   WatchRequest,
 } from '@berth/contracts/scheduler';
 import { Availability } from '@berth/contracts/scheduler';
@@ -204,6 +212,22 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
 
   exec(requests: AsyncIterable<ExecRequest>, call: Call): AsyncGenerator<ExecResponse> {
     return this.#runtime.exec(requests, call);
+  }
+
+  inspectTask(request: InspectTaskRequest, call: Call): Promise<InspectTaskResponse> {
+    return this.#runtime.inspect(request, call);
+  }
+
+  stats(request: StatsRequest, call: Call): AsyncGenerator<StatsResponse> {
+    return this.#runtime.stats(request, call);
+  }
+
+  loadImage(requests: AsyncIterable<LoadImageRequest>, call: Call): AsyncGenerator<LoadImageResponse> {
+    return this.#runtime.loadImage(requests, call);
+  }
+
+  saveImage(request: SaveImageRequest, call: Call): AsyncGenerator<SaveImageResponse> {
+    return this.#runtime.saveImage(request, call);
   }
 
   #catchUp(namespace: string, name: string): Promise<void> {

@@ -1,75 +1,104 @@
-import type { ExecRequest as AgentExecRequest, RuntimeServiceClient } from '@berth/contracts/agent';
-import type { Node } from '@berth/contracts/registry';
+import type { ExecRequest as AgentExecRequest } from '@berth/contracts/agent';
 import type {
-  Change,
   ExecRequest,
   ExecResponse,
+  InspectTaskRequest,
+  InspectTaskResponse,
+  LoadImageRequest,
+  LoadImageResponse,
   LogsRequest,
   LogsResponse,
+  SaveImageRequest,
+  SaveImageResponse,
+  StatsRequest,
+  StatsResponse,
   TaskView,
 } from '@berth/contracts/scheduler';
-import { TaskState } from '@berth/contracts/workload';
-import type { CallExtra, CallerContext } from '@berth/kernel';
+import type { CallerContext } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError } from '@berth/kernel';
-import { defaultNamespace, effectiveState, isEnded, taskName } from '@berth/workload';
-import { findTask } from '../../domain/view/find-task.ts';
+import { defaultNamespace } from '@berth/workload';
 import type { Mirrors } from '../mirrors.ts';
 import type { SchedulerOptions } from '../options.ts';
-import { Channel } from './channel.ts';
+import { Agents } from './agents.ts';
+import { ImageTransfer } from './image-transfer.ts';
+import { MergedChannel } from './merged-channel.ts';
+import type { Meant, TaskStream } from './task-streams.ts';
+import { TaskStreams } from './task-streams.ts';
 
 type Call = CallerContext & { readonly signal: AbortSignal };
 
-/** Pause before a followed log is asked for again, when its node did not answer. */
-const retryMs = 1_000;
+/** A line waits so long for an earlier one from another node. */
+const logHoldMs = 250;
 
-/** Reaches into running tasks through their nodes' agents, and tells them for whom. */
+/** Which tasks a request speaks of. */
+interface Selection {
+  readonly namespace: string;
+  readonly stack: string;
+  readonly service: string;
+  /** One task; overrides the others. Empty: none named. */
+  readonly task: string;
+}
+
+/** Reaches into running tasks, and into nodes' images, through the nodes' agents, and tells them for whom. */
 export class RuntimeProxy {
   readonly #options: SchedulerOptions;
   readonly #mirrors: Mirrors;
+  readonly #agents: Agents;
+  readonly #streams: TaskStreams;
+  readonly #images: ImageTransfer;
 
   constructor(options: SchedulerOptions, mirrors: Mirrors) {
+    const { clock } = options;
     this.#options = options;
     this.#mirrors = mirrors;
+    this.#agents = new Agents(options, mirrors);
+    this.#streams = new TaskStreams({ clock, mirrors, agents: this.#agents });
+    this.#images = new ImageTransfer({ clock, agents: this.#agents });
   }
 
-  /** Output of the tasks meant, as it comes; with `follow` also of tasks that come to be meanwhile. */
+  /** Output of the tasks meant, by time as far as it has come; with `follow` also of tasks that come to be meanwhile. */
   async *logs(request: LogsRequest, call: Call): AsyncGenerator<LogsResponse> {
     await this.#mirrors.feed.waitFor(undefined, call.signal);
-    const ended = new AbortController();
-    const signal = AbortSignal.any([call.signal, ended.signal]);
-    const channel = new Channel<LogsResponse>();
-    const started = new Set<string>();
-    const single = request.taskId !== '';
-    const isMeant = this.#selector(request);
-    let running = 0;
-    // Called at each step of the mirror too: it must not throw, for whatever has become of the tasks.
-    const start = (): void => {
-      const views = this.#views().filter(isMeant);
-      // Nothing takes the place of a single task that is gone.
-      if (single && views.length === 0 && running === 0) channel.end();
-      for (const view of views) {
-        const id = view.task?.id ?? '';
-        if (started.has(id) || !hasOutput(view)) continue;
-        started.add(id);
-        running += 1;
-        this.#pump(view, request, call, signal, channel).then(
-          () => {
-            running -= 1;
-            if (running === 0 && (single || !request.follow)) channel.end();
-          },
-          (error: unknown) => channel.end({ error }),
-        );
+    const { clock } = this.#options;
+    const { follow } = request;
+    const caller = formatIdentity(call.caller);
+    const streamOf = (view: TaskView): TaskStream<LogsResponse> => {
+      const taskId = view.task?.id ?? '';
+      const named = { taskId, taskName: this.#agents.nameOf(view) };
+      let { sinceMs, tail } = request;
+      async function* open(...[agent, signal]: Parameters<TaskStream<LogsResponse>['open']>) {
+        for await (const line of agent.logs({ taskId, follow, tail, sinceMs, caller }, { signal })) {
+          sinceMs = line.atMs + 1;
+          tail = undefined;
+          yield { ...line, ...named, notice: '' };
+        }
       }
+      const silent = { stderr: true, line: Buffer.alloc(0) };
+      return { open, notice: (notice) => ({ ...named, ...silent, atMs: Math.floor(clock.wall()), notice }) };
     };
-    start();
-    if (running === 0 && !request.follow) return;
-    const off = request.follow ? this.#onTasks(isMeant, start) : undefined;
-    try {
-      yield* channel.read(signal);
-    } finally {
-      off?.();
-      ended.abort();
-    }
+    const channel = new MergedChannel<LogsResponse>({ clock, holdMs: logHoldMs, orderOf: ({ atMs }) => atMs });
+    const meant = this.#meant({ ...request, task: request.taskId }, follow);
+    yield* this.#streams.read(meant, streamOf, channel, call.signal);
+  }
+
+  /** What tasks use, one measurement each a second. */
+  async *stats(request: StatsRequest, call: Call): AsyncGenerator<StatsResponse> {
+    await this.#mirrors.feed.waitFor(undefined, call.signal);
+    const { clock } = this.#options;
+    const { follow } = request;
+    const caller = formatIdentity(call.caller);
+    const streamOf = (view: TaskView): TaskStream<StatsResponse> => {
+      const { id: taskId = '', stack = '', nodeId = '' } = view.task ?? {};
+      const named = { taskId, taskName: this.#agents.nameOf(view), stack, hostname: this.#agents.hostname(nodeId) };
+      async function* open(...[agent, signal]: Parameters<TaskStream<StatsResponse>['open']>) {
+        for await (const { usage } of agent.stats({ taskId, follow, caller }, { signal })) {
+          yield { ...named, usage, notice: '' };
+        }
+      }
+      return { open, notice: (notice) => ({ ...named, usage: undefined, notice }) };
+    };
+    const channel = new MergedChannel<StatsResponse>({ clock, holdMs: 0, orderOf: () => 0 });
+    yield* this.#streams.read(this.#meant(request, follow), streamOf, channel, call.signal);
   }
 
   /** Runs a command in a task's container. */
@@ -81,9 +110,9 @@ export class RuntimeProxy {
     if (start?.$case !== 'start') {
       throw new BerthError('InvalidArgument', 'the first message must say what to run', { reason: 'NO_START' });
     }
-    const view = findTask(this.#views(), start.value.task, (nodeId) => this.#hostname(nodeId));
+    const view = this.#agents.task(start.value.task);
     const { task: _task, ...command } = start.value;
-    const { agent } = this.#agentOf(view);
+    const agent = this.#agents.ofTask(view);
     const taskId = view.task?.id ?? '';
     const { log } = this.#options;
     const caller = formatIdentity(call.caller);
@@ -98,99 +127,52 @@ export class RuntimeProxy {
     yield* agent.exec(steps(), { signal: call.signal });
   }
 
-  async #pump(
-    view: TaskView,
-    request: LogsRequest,
-    call: Call,
-    signal: AbortSignal,
-    channel: Channel<LogsResponse>,
-  ): Promise<void> {
-    const { clock } = this.#options;
-    const taskId = view.task?.id ?? '';
-    const name = view.task ? taskName(view.task, this.#hostname(view.task.nodeId)) : '';
-    let { sinceMs, tail } = request;
-    while (!signal.aborted) {
-      try {
-        const { agent } = this.#agentOf(view);
-        const caller = formatIdentity(call.caller);
-        const lines = agent.logs({ taskId, follow: request.follow, tail, sinceMs, caller }, { signal });
-        for await (const line of lines) {
-          sinceMs = line.atMs + 1;
-          tail = undefined;
-          if (!(await channel.push({ ...line, taskId, taskName: name }))) return;
-        }
-        // An agent that stops in good order ends its streams; the task may go on.
-        if (!request.follow || this.#isOver(taskId)) return;
-        await clock.sleep(retryMs, signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!isBerthError(error)) throw error;
-        // The container of an ended task may be gone already.
-        if (error.code === 'NotFound') return;
-        const text = `berth: no output of ${name} from ${this.#hostname(view.task?.nodeId ?? '')}: ${error.message}`;
-        const line = { taskId, taskName: name, stderr: true, line: Buffer.from(text), atMs: Math.floor(clock.wall()) };
-        if (!(await channel.push(line)) || !request.follow) return;
-        await clock.sleep(retryMs, signal);
-      }
+  /** A task, with its container as far as its node shows one. */
+  async inspect(request: InspectTaskRequest, call: Call): Promise<InspectTaskResponse> {
+    await this.#mirrors.feed.waitFor(undefined, call.signal);
+    const view = this.#agents.task(request.task);
+    const { id: taskId = '', nodeId = '' } = view.task ?? {};
+    const answer = { task: view, hostname: nodeId === '' ? '' : this.#agents.hostname(nodeId) };
+    try {
+      const caller = formatIdentity(call.caller);
+      const { containerJson } = await this.#agents.ofTask(view).inspect({ taskId, caller }, { signal: call.signal });
+      return { ...answer, containerJson, notice: '' };
+    } catch (error) {
+      // The task is known whatever its node says.
+      if (!isBerthError(error)) throw error;
+      return { ...answer, containerJson: '', notice: error.message };
     }
+  }
+
+  async *loadImage(requests: AsyncIterable<LoadImageRequest>, call: Call): AsyncGenerator<LoadImageResponse> {
+    const caller = formatIdentity(call.caller);
+    this.#options.log.info({ caller }, 'load image');
+    yield* this.#images.load(requests, caller, call.signal);
+  }
+
+  async *saveImage(request: SaveImageRequest, call: Call): AsyncGenerator<SaveImageResponse> {
+    const caller = formatIdentity(call.caller);
+    this.#options.log.info({ caller, image: request.name, node: request.node }, 'save image');
+    yield* this.#images.save(request, caller, call.signal);
   }
 
   /** Says of a task whether it is meant. NotFound if there is none now. */
-  #selector(request: LogsRequest): (view: TaskView) => boolean {
-    if (request.taskId !== '') {
-      const id = findTask(this.#views(), request.taskId, (nodeId) => this.#hostname(nodeId)).task?.id;
-      return ({ task }) => task?.id === id;
+  #meant(selection: Selection, follow: boolean): Meant {
+    if (selection.task !== '') {
+      const id = this.#agents.task(selection.task).task?.id;
+      return { isMeant: ({ task }) => task?.id === id, single: true, follow };
     }
-    const namespace = request.namespace || defaultNamespace;
+    const namespace = selection.namespace || defaultNamespace;
     const isMeant = ({ task }: TaskView): boolean =>
       task?.namespace === namespace &&
-      task.stack === request.stack &&
-      (request.service === '' || task.service === request.service);
-    if (!this.#views().some(isMeant)) throw nothingMeant(request);
-    return isMeant;
-  }
-
-  /** Calls the listener when one of the tasks meant may have changed or gone; what others do costs a follower next to nothing. */
-  #onTasks(isMeant: (view: TaskView) => boolean, listener: () => void): () => void {
-    return this.#mirrors.feed.onStep(({ kind, changes }) => {
-      const concerns = ({ resource }: Change): boolean =>
-        resource === undefined || (resource.$case === 'task' && isMeant(resource.value));
-      if (kind === 'reset' || changes.some(concerns)) listener();
-    });
-  }
-
-  #isOver(taskId: string): boolean {
-    const view = this.#views().find(({ task }) => task?.id === taskId);
-    return view?.task === undefined || isEnded(effectiveState(view.task, view.status));
-  }
-
-  #views(): TaskView[] {
-    return [...this.#mirrors.feed.resources.values()].flatMap(({ resource }) =>
-      resource?.$case === 'task' ? [resource.value] : [],
-    );
-  }
-
-  #agentOf({ task }: TaskView): { readonly node: Node; readonly agent: RuntimeServiceClient<CallExtra> } {
-    if (!task || task.nodeId === '') {
-      throw new BerthError('FailedPrecondition', 'the task has no node yet', { reason: 'TASK_PENDING' });
-    }
-    const node = this.#mirrors.nodes.get(task.nodeId);
-    if (!node) throw new BerthError('Unavailable', `node ${task.nodeId} is not known now`, { reason: 'NO_SUCH_NODE' });
-    return { node, agent: this.#options.agentOf(node) };
-  }
-
-  #hostname(nodeId: string): string {
-    return this.#mirrors.nodes.get(nodeId)?.hostname ?? nodeId;
+      (selection.stack === '' || task.stack === selection.stack) &&
+      (selection.service === '' || task.service === selection.service);
+    if (!this.#agents.tasks().some(isMeant)) throw nothingMeant(selection);
+    return { isMeant, single: false, follow };
   }
 }
 
-/** A container exists, or did. */
-function hasOutput({ task, status }: TaskView): boolean {
-  return task?.nodeId !== '' && (status?.state ?? 0) >= TaskState.TASK_STATE_STARTING && status?.removed !== true;
-}
-
-function nothingMeant(request: LogsRequest): BerthError {
-  const what =
-    request.service === '' ? `stack ${request.stack}` : `service ${request.service} of stack ${request.stack}`;
+function nothingMeant({ stack, service }: Selection): BerthError {
+  const what = stack === '' ? 'any stack' : service === '' ? `stack ${stack}` : `service ${service} of stack ${stack}`;
   return new BerthError('NotFound', `there is no task of ${what}`, { reason: 'NO_SUCH_TASK' });
 }

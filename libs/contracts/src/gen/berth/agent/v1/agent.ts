@@ -96,6 +96,110 @@ export interface ExecResponse {
     | undefined;
 }
 
+/** InspectRequest names a task. */
+export interface InspectRequest {
+  /** Task. */
+  taskId: string;
+  /** Identity the scheduler speaks for. */
+  caller: string;
+}
+
+/** InspectResponse holds a container. */
+export interface InspectResponse {
+  /** JSON of the engine's inspect; of the environment only the names. */
+  containerJson: string;
+}
+
+/** StatsRequest chooses a task. */
+export interface StatsRequest {
+  /** Task. */
+  taskId: string;
+  /** Goes on, over restarts of the container, until the task has ended; otherwise one measurement. */
+  follow: boolean;
+  /** Identity the scheduler speaks for. */
+  caller: string;
+}
+
+/** StatsResponse is one measurement. */
+export interface StatsResponse {
+  /** What is used. */
+  usage: Usage | undefined;
+}
+
+/** Usage is what a container uses. */
+export interface Usage {
+  /** Thousandths of a core, over the last second. */
+  cpuMillis: number;
+  /** Bytes of memory in use, without the page cache. */
+  memoryBytes: number;
+  /** Its limit of memory in bytes; the host's memory if it has none. */
+  memoryLimitBytes: number;
+  /** Bytes received on all its networks since the container started. */
+  networkReceivedBytes: number;
+  /** Bytes sent. */
+  networkSentBytes: number;
+  /** Bytes read from block devices. */
+  diskReadBytes: number;
+  /** Bytes written to them. */
+  diskWrittenBytes: number;
+  /** Processes and threads. */
+  processes: number;
+  /** Milliseconds since 1970 by the node's clock. */
+  atMs: number;
+}
+
+/** LoadImageRequest is a start, a piece or the end. */
+export interface LoadImageRequest {
+  /** Which. */
+  step:
+    | //
+    /** First message. */
+    { $case: "start"; value: LoadImageStart }
+    | //
+    /** Next bytes, at most 1 MiB. */
+    { $case: "chunk"; value: Buffer }
+    | //
+    /** All is sent. A stream that ends without it was cut off: nothing is loaded. */
+    { $case: "end"; value: boolean }
+    | undefined;
+}
+
+/** LoadImageStart opens the transfer. */
+export interface LoadImageStart {
+  /** Identity the scheduler speaks for. */
+  caller: string;
+}
+
+/** LoadImageResponse says what the engine has now; the only message. */
+export interface LoadImageResponse {
+  /** Images in the order in which they were sent. */
+  images: LoadedImage[];
+}
+
+/** LoadedImage is an image that was sent. */
+export interface LoadedImage {
+  /** Name with tag; empty if it has none. */
+  name: string;
+  /** Id ("sha256:…"). */
+  id: string;
+  /** The node had this image under this name before. */
+  present: boolean;
+}
+
+/** SaveImageRequest names an image. */
+export interface SaveImageRequest {
+  /** Name with tag, or id. */
+  name: string;
+  /** Identity the scheduler speaks for. */
+  caller: string;
+}
+
+/** SaveImageResponse is a piece of the archive. */
+export interface SaveImageResponse {
+  /** Bytes. */
+  chunk: Buffer;
+}
+
 /** SignRequest asks for a certificate. */
 export interface SignRequest {
   /** Certificate signing request, DER: proof that the caller holds the key. */
@@ -1019,6 +1123,1112 @@ export const ExecResponse: MessageFns<ExecResponse, "berth.agent.v1.ExecResponse
         break;
       }
     }
+    return message;
+  },
+};
+
+function createBaseInspectRequest(): InspectRequest {
+  return { taskId: "", caller: "" };
+}
+
+export const InspectRequest: MessageFns<InspectRequest, "berth.agent.v1.InspectRequest"> = {
+  $type: "berth.agent.v1.InspectRequest" as const,
+
+  encode(message: InspectRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.caller !== "") {
+      writer.uint32(18).string(message.caller);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectRequest {
+    return {
+      taskId: isSet(object.taskId)
+        ? globalThis.String(object.taskId)
+        : isSet(object.task_id)
+        ? globalThis.String(object.task_id)
+        : "",
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+    };
+  },
+
+  toJSON(message: InspectRequest): unknown {
+    const obj: any = {};
+    if (message.taskId !== "") {
+      obj.taskId = message.taskId;
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectRequest>, I>>(base?: I): InspectRequest {
+    return InspectRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectRequest>, I>>(object: I): InspectRequest {
+    const message = createBaseInspectRequest();
+    message.taskId = object.taskId ?? "";
+    message.caller = object.caller ?? "";
+    return message;
+  },
+};
+
+function createBaseInspectResponse(): InspectResponse {
+  return { containerJson: "" };
+}
+
+export const InspectResponse: MessageFns<InspectResponse, "berth.agent.v1.InspectResponse"> = {
+  $type: "berth.agent.v1.InspectResponse" as const,
+
+  encode(message: InspectResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerJson !== "") {
+      writer.uint32(10).string(message.containerJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectResponse {
+    return {
+      containerJson: isSet(object.containerJson)
+        ? globalThis.String(object.containerJson)
+        : isSet(object.container_json)
+        ? globalThis.String(object.container_json)
+        : "",
+    };
+  },
+
+  toJSON(message: InspectResponse): unknown {
+    const obj: any = {};
+    if (message.containerJson !== "") {
+      obj.containerJson = message.containerJson;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectResponse>, I>>(base?: I): InspectResponse {
+    return InspectResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectResponse>, I>>(object: I): InspectResponse {
+    const message = createBaseInspectResponse();
+    message.containerJson = object.containerJson ?? "";
+    return message;
+  },
+};
+
+function createBaseStatsRequest(): StatsRequest {
+  return { taskId: "", follow: false, caller: "" };
+}
+
+export const StatsRequest: MessageFns<StatsRequest, "berth.agent.v1.StatsRequest"> = {
+  $type: "berth.agent.v1.StatsRequest" as const,
+
+  encode(message: StatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.follow !== false) {
+      writer.uint32(16).bool(message.follow);
+    }
+    if (message.caller !== "") {
+      writer.uint32(26).string(message.caller);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatsRequest {
+    return {
+      taskId: isSet(object.taskId)
+        ? globalThis.String(object.taskId)
+        : isSet(object.task_id)
+        ? globalThis.String(object.task_id)
+        : "",
+      follow: isSet(object.follow) ? globalThis.Boolean(object.follow) : false,
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+    };
+  },
+
+  toJSON(message: StatsRequest): unknown {
+    const obj: any = {};
+    if (message.taskId !== "") {
+      obj.taskId = message.taskId;
+    }
+    if (message.follow !== false) {
+      obj.follow = message.follow;
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatsRequest>, I>>(base?: I): StatsRequest {
+    return StatsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatsRequest>, I>>(object: I): StatsRequest {
+    const message = createBaseStatsRequest();
+    message.taskId = object.taskId ?? "";
+    message.follow = object.follow ?? false;
+    message.caller = object.caller ?? "";
+    return message;
+  },
+};
+
+function createBaseStatsResponse(): StatsResponse {
+  return { usage: undefined };
+}
+
+export const StatsResponse: MessageFns<StatsResponse, "berth.agent.v1.StatsResponse"> = {
+  $type: "berth.agent.v1.StatsResponse" as const,
+
+  encode(message: StatsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.usage !== undefined) {
+      Usage.encode(message.usage, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.usage = Usage.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatsResponse {
+    return { usage: isSet(object.usage) ? Usage.fromJSON(object.usage) : undefined };
+  },
+
+  toJSON(message: StatsResponse): unknown {
+    const obj: any = {};
+    if (message.usage !== undefined) {
+      obj.usage = Usage.toJSON(message.usage);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatsResponse>, I>>(base?: I): StatsResponse {
+    return StatsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatsResponse>, I>>(object: I): StatsResponse {
+    const message = createBaseStatsResponse();
+    message.usage = (object.usage !== undefined && object.usage !== null) ? Usage.fromPartial(object.usage) : undefined;
+    return message;
+  },
+};
+
+function createBaseUsage(): Usage {
+  return {
+    cpuMillis: 0,
+    memoryBytes: 0,
+    memoryLimitBytes: 0,
+    networkReceivedBytes: 0,
+    networkSentBytes: 0,
+    diskReadBytes: 0,
+    diskWrittenBytes: 0,
+    processes: 0,
+    atMs: 0,
+  };
+}
+
+export const Usage: MessageFns<Usage, "berth.agent.v1.Usage"> = {
+  $type: "berth.agent.v1.Usage" as const,
+
+  encode(message: Usage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cpuMillis !== 0) {
+      writer.uint32(9).double(message.cpuMillis);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(16).int64(message.memoryBytes);
+    }
+    if (message.memoryLimitBytes !== 0) {
+      writer.uint32(24).int64(message.memoryLimitBytes);
+    }
+    if (message.networkReceivedBytes !== 0) {
+      writer.uint32(32).int64(message.networkReceivedBytes);
+    }
+    if (message.networkSentBytes !== 0) {
+      writer.uint32(40).int64(message.networkSentBytes);
+    }
+    if (message.diskReadBytes !== 0) {
+      writer.uint32(48).int64(message.diskReadBytes);
+    }
+    if (message.diskWrittenBytes !== 0) {
+      writer.uint32(56).int64(message.diskWrittenBytes);
+    }
+    if (message.processes !== 0) {
+      writer.uint32(64).uint32(message.processes);
+    }
+    if (message.atMs !== 0) {
+      writer.uint32(72).int64(message.atMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Usage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.cpuMillis = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memoryLimitBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.networkReceivedBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.networkSentBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.diskReadBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.diskWrittenBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.processes = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Usage {
+    return {
+      cpuMillis: isSet(object.cpuMillis)
+        ? globalThis.Number(object.cpuMillis)
+        : isSet(object.cpu_millis)
+        ? globalThis.Number(object.cpu_millis)
+        : 0,
+      memoryBytes: isSet(object.memoryBytes)
+        ? globalThis.Number(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? globalThis.Number(object.memory_bytes)
+        : 0,
+      memoryLimitBytes: isSet(object.memoryLimitBytes)
+        ? globalThis.Number(object.memoryLimitBytes)
+        : isSet(object.memory_limit_bytes)
+        ? globalThis.Number(object.memory_limit_bytes)
+        : 0,
+      networkReceivedBytes: isSet(object.networkReceivedBytes)
+        ? globalThis.Number(object.networkReceivedBytes)
+        : isSet(object.network_received_bytes)
+        ? globalThis.Number(object.network_received_bytes)
+        : 0,
+      networkSentBytes: isSet(object.networkSentBytes)
+        ? globalThis.Number(object.networkSentBytes)
+        : isSet(object.network_sent_bytes)
+        ? globalThis.Number(object.network_sent_bytes)
+        : 0,
+      diskReadBytes: isSet(object.diskReadBytes)
+        ? globalThis.Number(object.diskReadBytes)
+        : isSet(object.disk_read_bytes)
+        ? globalThis.Number(object.disk_read_bytes)
+        : 0,
+      diskWrittenBytes: isSet(object.diskWrittenBytes)
+        ? globalThis.Number(object.diskWrittenBytes)
+        : isSet(object.disk_written_bytes)
+        ? globalThis.Number(object.disk_written_bytes)
+        : 0,
+      processes: isSet(object.processes) ? globalThis.Number(object.processes) : 0,
+      atMs: isSet(object.atMs)
+        ? globalThis.Number(object.atMs)
+        : isSet(object.at_ms)
+        ? globalThis.Number(object.at_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: Usage): unknown {
+    const obj: any = {};
+    if (message.cpuMillis !== 0) {
+      obj.cpuMillis = floatToJson(message.cpuMillis);
+    }
+    if (message.memoryBytes !== 0) {
+      obj.memoryBytes = Math.round(message.memoryBytes);
+    }
+    if (message.memoryLimitBytes !== 0) {
+      obj.memoryLimitBytes = Math.round(message.memoryLimitBytes);
+    }
+    if (message.networkReceivedBytes !== 0) {
+      obj.networkReceivedBytes = Math.round(message.networkReceivedBytes);
+    }
+    if (message.networkSentBytes !== 0) {
+      obj.networkSentBytes = Math.round(message.networkSentBytes);
+    }
+    if (message.diskReadBytes !== 0) {
+      obj.diskReadBytes = Math.round(message.diskReadBytes);
+    }
+    if (message.diskWrittenBytes !== 0) {
+      obj.diskWrittenBytes = Math.round(message.diskWrittenBytes);
+    }
+    if (message.processes !== 0) {
+      obj.processes = Math.round(message.processes);
+    }
+    if (message.atMs !== 0) {
+      obj.atMs = Math.round(message.atMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Usage>, I>>(base?: I): Usage {
+    return Usage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Usage>, I>>(object: I): Usage {
+    const message = createBaseUsage();
+    message.cpuMillis = object.cpuMillis ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.memoryLimitBytes = object.memoryLimitBytes ?? 0;
+    message.networkReceivedBytes = object.networkReceivedBytes ?? 0;
+    message.networkSentBytes = object.networkSentBytes ?? 0;
+    message.diskReadBytes = object.diskReadBytes ?? 0;
+    message.diskWrittenBytes = object.diskWrittenBytes ?? 0;
+    message.processes = object.processes ?? 0;
+    message.atMs = object.atMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseLoadImageRequest(): LoadImageRequest {
+  return { step: undefined };
+}
+
+export const LoadImageRequest: MessageFns<LoadImageRequest, "berth.agent.v1.LoadImageRequest"> = {
+  $type: "berth.agent.v1.LoadImageRequest" as const,
+
+  encode(message: LoadImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.step?.$case) {
+      case "start":
+        LoadImageStart.encode(message.step.value, writer.uint32(10).fork()).join();
+        break;
+      case "chunk":
+        writer.uint32(18).bytes(message.step.value);
+        break;
+      case "end":
+        writer.uint32(24).bool(message.step.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = { $case: "start", value: LoadImageStart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = { $case: "chunk", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.step = { $case: "end", value: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadImageRequest {
+    return {
+      step: isSet(object.start)
+        ? { $case: "start", value: LoadImageStart.fromJSON(object.start) }
+        : isSet(object.chunk)
+        ? { $case: "chunk", value: Buffer.from(bytesFromBase64(object.chunk)) }
+        : isSet(object.end)
+        ? { $case: "end", value: globalThis.Boolean(object.end) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: LoadImageRequest): unknown {
+    const obj: any = {};
+    if (message.step?.$case === "start") {
+      obj.start = LoadImageStart.toJSON(message.step.value);
+    } else if (message.step?.$case === "chunk") {
+      obj.chunk = base64FromBytes(message.step.value);
+    } else if (message.step?.$case === "end") {
+      obj.end = message.step.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadImageRequest>, I>>(base?: I): LoadImageRequest {
+    return LoadImageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadImageRequest>, I>>(object: I): LoadImageRequest {
+    const message = createBaseLoadImageRequest();
+    switch (object.step?.$case) {
+      case "start": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "start", value: LoadImageStart.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "chunk": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "chunk", value: object.step.value };
+        }
+        break;
+      }
+      case "end": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "end", value: object.step.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseLoadImageStart(): LoadImageStart {
+  return { caller: "" };
+}
+
+export const LoadImageStart: MessageFns<LoadImageStart, "berth.agent.v1.LoadImageStart"> = {
+  $type: "berth.agent.v1.LoadImageStart" as const,
+
+  encode(message: LoadImageStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.caller !== "") {
+      writer.uint32(10).string(message.caller);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadImageStart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadImageStart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadImageStart {
+    return { caller: isSet(object.caller) ? globalThis.String(object.caller) : "" };
+  },
+
+  toJSON(message: LoadImageStart): unknown {
+    const obj: any = {};
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadImageStart>, I>>(base?: I): LoadImageStart {
+    return LoadImageStart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadImageStart>, I>>(object: I): LoadImageStart {
+    const message = createBaseLoadImageStart();
+    message.caller = object.caller ?? "";
+    return message;
+  },
+};
+
+function createBaseLoadImageResponse(): LoadImageResponse {
+  return { images: [] };
+}
+
+export const LoadImageResponse: MessageFns<LoadImageResponse, "berth.agent.v1.LoadImageResponse"> = {
+  $type: "berth.agent.v1.LoadImageResponse" as const,
+
+  encode(message: LoadImageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.images) {
+      LoadedImage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadImageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadImageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.images.push(LoadedImage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadImageResponse {
+    return {
+      images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => LoadedImage.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: LoadImageResponse): unknown {
+    const obj: any = {};
+    if (message.images?.length) {
+      obj.images = message.images.map((e) => LoadedImage.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadImageResponse>, I>>(base?: I): LoadImageResponse {
+    return LoadImageResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadImageResponse>, I>>(object: I): LoadImageResponse {
+    const message = createBaseLoadImageResponse();
+    message.images = object.images?.map((e) => LoadedImage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLoadedImage(): LoadedImage {
+  return { name: "", id: "", present: false };
+}
+
+export const LoadedImage: MessageFns<LoadedImage, "berth.agent.v1.LoadedImage"> = {
+  $type: "berth.agent.v1.LoadedImage" as const,
+
+  encode(message: LoadedImage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    if (message.present !== false) {
+      writer.uint32(24).bool(message.present);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadedImage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadedImage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.present = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadedImage {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      present: isSet(object.present) ? globalThis.Boolean(object.present) : false,
+    };
+  },
+
+  toJSON(message: LoadedImage): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.present !== false) {
+      obj.present = message.present;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadedImage>, I>>(base?: I): LoadedImage {
+    return LoadedImage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadedImage>, I>>(object: I): LoadedImage {
+    const message = createBaseLoadedImage();
+    message.name = object.name ?? "";
+    message.id = object.id ?? "";
+    message.present = object.present ?? false;
+    return message;
+  },
+};
+
+function createBaseSaveImageRequest(): SaveImageRequest {
+  return { name: "", caller: "" };
+}
+
+export const SaveImageRequest: MessageFns<SaveImageRequest, "berth.agent.v1.SaveImageRequest"> = {
+  $type: "berth.agent.v1.SaveImageRequest" as const,
+
+  encode(message: SaveImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.caller !== "") {
+      writer.uint32(18).string(message.caller);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SaveImageRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+    };
+  },
+
+  toJSON(message: SaveImageRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SaveImageRequest>, I>>(base?: I): SaveImageRequest {
+    return SaveImageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SaveImageRequest>, I>>(object: I): SaveImageRequest {
+    const message = createBaseSaveImageRequest();
+    message.name = object.name ?? "";
+    message.caller = object.caller ?? "";
+    return message;
+  },
+};
+
+function createBaseSaveImageResponse(): SaveImageResponse {
+  return { chunk: Buffer.alloc(0) };
+}
+
+export const SaveImageResponse: MessageFns<SaveImageResponse, "berth.agent.v1.SaveImageResponse"> = {
+  $type: "berth.agent.v1.SaveImageResponse" as const,
+
+  encode(message: SaveImageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunk.length !== 0) {
+      writer.uint32(10).bytes(message.chunk);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveImageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveImageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chunk = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SaveImageResponse {
+    return { chunk: isSet(object.chunk) ? Buffer.from(bytesFromBase64(object.chunk)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: SaveImageResponse): unknown {
+    const obj: any = {};
+    if (message.chunk.length !== 0) {
+      obj.chunk = base64FromBytes(message.chunk);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SaveImageResponse>, I>>(base?: I): SaveImageResponse {
+    return SaveImageResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SaveImageResponse>, I>>(object: I): SaveImageResponse {
+    const message = createBaseSaveImageResponse();
+    message.chunk = object.chunk ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -2441,6 +3651,151 @@ export const RuntimeServiceDefinition = {
         },
       },
     },
+    /** Inspect shows the container of a task's latest run as the engine does, without the values of its environment. */
+    inspect: {
+      name: "Inspect",
+      requestType: InspectRequest as typeof InspectRequest,
+      requestStream: false,
+      responseType: InspectResponse as typeof InspectResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              19,
+              10,
+              17,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              115,
+              99,
+              104,
+              101,
+              100,
+              117,
+              108,
+              101,
+              114,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
+    /** Stats measures what a task's container uses: once, or each second until the task has ended. */
+    stats: {
+      name: "Stats",
+      requestType: StatsRequest as typeof StatsRequest,
+      requestStream: false,
+      responseType: StatsResponse as typeof StatsResponse,
+      responseStream: true,
+      options: {
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              19,
+              10,
+              17,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              115,
+              99,
+              104,
+              101,
+              100,
+              117,
+              108,
+              101,
+              114,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
+    /** LoadImage takes images as `docker save` writes them; answers once the engine has them. */
+    loadImage: {
+      name: "LoadImage",
+      requestType: LoadImageRequest as typeof LoadImageRequest,
+      requestStream: true,
+      responseType: LoadImageResponse as typeof LoadImageResponse,
+      responseStream: true,
+      options: {
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              19,
+              10,
+              17,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              115,
+              99,
+              104,
+              101,
+              100,
+              117,
+              108,
+              101,
+              114,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
+    /** SaveImage gives an image of this node as `docker save` writes it. NOT_FOUND if it is not here. */
+    saveImage: {
+      name: "SaveImage",
+      requestType: SaveImageRequest as typeof SaveImageRequest,
+      requestStream: false,
+      responseType: SaveImageResponse as typeof SaveImageResponse,
+      responseStream: true,
+      options: {
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              19,
+              10,
+              17,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              115,
+              99,
+              104,
+              101,
+              100,
+              117,
+              108,
+              101,
+              114,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
   },
 } as const;
 
@@ -2455,6 +3810,23 @@ export interface RuntimeServiceImplementation<CallContextExt = {}> {
     request: AsyncIterable<ExecRequest>,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<ExecResponse>>;
+  /** Inspect shows the container of a task's latest run as the engine does, without the values of its environment. */
+  inspect(request: InspectRequest, context: CallContext & CallContextExt): Promise<DeepPartial<InspectResponse>>;
+  /** Stats measures what a task's container uses: once, or each second until the task has ended. */
+  stats(
+    request: StatsRequest,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<StatsResponse>>;
+  /** LoadImage takes images as `docker save` writes them; answers once the engine has them. */
+  loadImage(
+    request: AsyncIterable<LoadImageRequest>,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<LoadImageResponse>>;
+  /** SaveImage gives an image of this node as `docker save` writes it. NOT_FOUND if it is not here. */
+  saveImage(
+    request: SaveImageRequest,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<SaveImageResponse>>;
 }
 
 export interface RuntimeServiceClient<CallOptionsExt = {}> {
@@ -2465,6 +3837,20 @@ export interface RuntimeServiceClient<CallOptionsExt = {}> {
     request: AsyncIterable<DeepPartial<ExecRequest>>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<ExecResponse>;
+  /** Inspect shows the container of a task's latest run as the engine does, without the values of its environment. */
+  inspect(request: DeepPartial<InspectRequest>, options?: CallOptions & CallOptionsExt): Promise<InspectResponse>;
+  /** Stats measures what a task's container uses: once, or each second until the task has ended. */
+  stats(request: DeepPartial<StatsRequest>, options?: CallOptions & CallOptionsExt): AsyncIterable<StatsResponse>;
+  /** LoadImage takes images as `docker save` writes them; answers once the engine has them. */
+  loadImage(
+    request: AsyncIterable<DeepPartial<LoadImageRequest>>,
+    options?: CallOptions & CallOptionsExt,
+  ): AsyncIterable<LoadImageResponse>;
+  /** SaveImage gives an image of this node as `docker save` writes it. NOT_FOUND if it is not here. */
+  saveImage(
+    request: DeepPartial<SaveImageRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): AsyncIterable<SaveImageResponse>;
 }
 
 /** SigningService is served by a manager's agent, which alone holds the CA's key, on a port of its own. */
@@ -2605,6 +3991,10 @@ function bytesFromBase64(b64: string): Uint8Array {
 
 function base64FromBytes(arr: Uint8Array): string {
   return globalThis.Buffer.from(arr).toString("base64");
+}
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -4,6 +4,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
+import { LoadedImage, Usage } from "../../agent/v1/agent.ts";
 import { Hello, Resources, Revision } from "../../workload/v1/common.ts";
 import { StackSpec } from "../../workload/v1/stack.ts";
 import { PlacementFailure } from "../../workload/v1/task.ts";
@@ -373,7 +374,7 @@ export interface LogsRequest {
   sinceMs: number;
 }
 
-/** LogsResponse is a piece of output. */
+/** LogsResponse is a piece of output, or a notice. */
 export interface LogsResponse {
   /** Task's id. */
   taskId: string;
@@ -385,6 +386,8 @@ export interface LogsResponse {
   line: Buffer;
   /** Milliseconds since 1970 by the node's clock. */
   atMs: number;
+  /** No output: why there is none of this task now, e.g. that its node does not answer. `line` is empty then. */
+  notice: string;
 }
 
 /** ExecRequest is a start, input or a new terminal size. */
@@ -446,6 +449,121 @@ export interface ExecResponse {
     /** Exit code; last message. */
     { $case: "exitCode"; value: number }
     | undefined;
+}
+
+/** InspectTaskRequest names a task. */
+export interface InspectTaskRequest {
+  /** Id, unique beginning of an id, or name ("stack_service.slot"). */
+  task: string;
+}
+
+/** InspectTaskResponse shows a task. */
+export interface InspectTaskResponse {
+  /** The task. */
+  task:
+    | TaskView
+    | undefined;
+  /** Host name of its node; empty before it has one. */
+  hostname: string;
+  /** JSON of the engine's inspect, of the environment only the names; empty if there is no container to show. */
+  containerJson: string;
+  /** Why there is no container to show; empty if there is one. */
+  notice: string;
+}
+
+/** StatsRequest chooses tasks. */
+export interface StatsRequest {
+  /** Namespace; empty is "default". */
+  namespace: string;
+  /** Stack; empty is all of the namespace. */
+  stack: string;
+  /** Service; empty is all of the stack. */
+  service: string;
+  /** One task: id, unique beginning or name; overrides the above. */
+  task: string;
+  /** Goes on, one measurement of each task a second; also of tasks that come to be. Otherwise one of each. */
+  follow: boolean;
+}
+
+/** StatsResponse is a measurement of one task, or a notice. */
+export interface StatsResponse {
+  /** Task's id. */
+  taskId: string;
+  /** Task's name for show ("web.1"). */
+  taskName: string;
+  /** Task's stack. */
+  stack: string;
+  /** Host name of its node. */
+  hostname: string;
+  /** What it uses; absent with a notice. */
+  usage:
+    | Usage
+    | undefined;
+  /** Why there is no measurement of it now. */
+  notice: string;
+}
+
+/** LoadImageRequest is a start, a piece or the end. */
+export interface LoadImageRequest {
+  /** Which. */
+  step:
+    | //
+    /** First message. */
+    { $case: "start"; value: LoadImageStart }
+    | //
+    /** Next bytes, at most 1 MiB. */
+    { $case: "chunk"; value: Buffer }
+    | //
+    /** All is sent. A stream that ends without it was cut off: nothing is loaded. */
+    { $case: "end"; value: boolean }
+    | undefined;
+}
+
+/** LoadImageStart says where to. */
+export interface LoadImageStart {
+  /** Nodes: id, unique beginning or host name. None: all that are ready. */
+  nodes: string[];
+}
+
+/** LoadImageResponse is how far one node is. */
+export interface LoadImageResponse {
+  /** Node's id. */
+  nodeId: string;
+  /** Its host name. */
+  hostname: string;
+  /** Bytes it has taken. */
+  bytes: number;
+  /** Last word about this node, if set. */
+  outcome:
+    | //
+    /** Its engine has the images. */
+    { $case: "loaded"; value: LoadedImages }
+    | //
+    /** It has not: why. */
+    { $case: "failed"; value: string }
+    | undefined;
+}
+
+/** LoadedImages are the images that were sent. */
+export interface LoadedImages {
+  /** In the order in which they were sent. */
+  images: LoadedImage[];
+}
+
+/** SaveImageRequest names an image. */
+export interface SaveImageRequest {
+  /** Name with tag, or id. */
+  name: string;
+  /** Node: id, unique beginning or host name. Empty: the first ready one that has it. */
+  node: string;
+}
+
+/** SaveImageResponse is a piece of the archive. */
+export interface SaveImageResponse {
+  /** Bytes. */
+  chunk: Buffer;
+  /** Host name of the node it comes from; in the first message only. */
+  hostname: string;
 }
 
 function createBaseApplyStackRequest(): ApplyStackRequest {
@@ -3440,7 +3558,7 @@ export const LogsRequest: MessageFns<LogsRequest, "berth.scheduler.v1.LogsReques
 };
 
 function createBaseLogsResponse(): LogsResponse {
-  return { taskId: "", taskName: "", stderr: false, line: Buffer.alloc(0), atMs: 0 };
+  return { taskId: "", taskName: "", stderr: false, line: Buffer.alloc(0), atMs: 0, notice: "" };
 }
 
 export const LogsResponse: MessageFns<LogsResponse, "berth.scheduler.v1.LogsResponse"> = {
@@ -3461,6 +3579,9 @@ export const LogsResponse: MessageFns<LogsResponse, "berth.scheduler.v1.LogsResp
     }
     if (message.atMs !== 0) {
       writer.uint32(40).int64(message.atMs);
+    }
+    if (message.notice !== "") {
+      writer.uint32(50).string(message.notice);
     }
     return writer;
   },
@@ -3518,6 +3639,14 @@ export const LogsResponse: MessageFns<LogsResponse, "berth.scheduler.v1.LogsResp
             message.atMs = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.notice = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3549,6 +3678,7 @@ export const LogsResponse: MessageFns<LogsResponse, "berth.scheduler.v1.LogsResp
         : isSet(object.at_ms)
         ? globalThis.Number(object.at_ms)
         : 0,
+      notice: isSet(object.notice) ? globalThis.String(object.notice) : "",
     };
   },
 
@@ -3569,6 +3699,9 @@ export const LogsResponse: MessageFns<LogsResponse, "berth.scheduler.v1.LogsResp
     if (message.atMs !== 0) {
       obj.atMs = Math.round(message.atMs);
     }
+    if (message.notice !== "") {
+      obj.notice = message.notice;
+    }
     return obj;
   },
 
@@ -3582,6 +3715,7 @@ export const LogsResponse: MessageFns<LogsResponse, "berth.scheduler.v1.LogsResp
     message.stderr = object.stderr ?? false;
     message.line = object.line ?? Buffer.alloc(0);
     message.atMs = object.atMs ?? 0;
+    message.notice = object.notice ?? "";
     return message;
   },
 };
@@ -4121,6 +4255,1085 @@ export const ExecResponse: MessageFns<ExecResponse, "berth.scheduler.v1.ExecResp
   },
 };
 
+function createBaseInspectTaskRequest(): InspectTaskRequest {
+  return { task: "" };
+}
+
+export const InspectTaskRequest: MessageFns<InspectTaskRequest, "berth.scheduler.v1.InspectTaskRequest"> = {
+  $type: "berth.scheduler.v1.InspectTaskRequest" as const,
+
+  encode(message: InspectTaskRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== "") {
+      writer.uint32(10).string(message.task);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectTaskRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectTaskRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectTaskRequest {
+    return { task: isSet(object.task) ? globalThis.String(object.task) : "" };
+  },
+
+  toJSON(message: InspectTaskRequest): unknown {
+    const obj: any = {};
+    if (message.task !== "") {
+      obj.task = message.task;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectTaskRequest>, I>>(base?: I): InspectTaskRequest {
+    return InspectTaskRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectTaskRequest>, I>>(object: I): InspectTaskRequest {
+    const message = createBaseInspectTaskRequest();
+    message.task = object.task ?? "";
+    return message;
+  },
+};
+
+function createBaseInspectTaskResponse(): InspectTaskResponse {
+  return { task: undefined, hostname: "", containerJson: "", notice: "" };
+}
+
+export const InspectTaskResponse: MessageFns<InspectTaskResponse, "berth.scheduler.v1.InspectTaskResponse"> = {
+  $type: "berth.scheduler.v1.InspectTaskResponse" as const,
+
+  encode(message: InspectTaskResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== undefined) {
+      TaskView.encode(message.task, writer.uint32(10).fork()).join();
+    }
+    if (message.hostname !== "") {
+      writer.uint32(18).string(message.hostname);
+    }
+    if (message.containerJson !== "") {
+      writer.uint32(26).string(message.containerJson);
+    }
+    if (message.notice !== "") {
+      writer.uint32(34).string(message.notice);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectTaskResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectTaskResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = TaskView.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hostname = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.containerJson = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.notice = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectTaskResponse {
+    return {
+      task: isSet(object.task) ? TaskView.fromJSON(object.task) : undefined,
+      hostname: isSet(object.hostname) ? globalThis.String(object.hostname) : "",
+      containerJson: isSet(object.containerJson)
+        ? globalThis.String(object.containerJson)
+        : isSet(object.container_json)
+        ? globalThis.String(object.container_json)
+        : "",
+      notice: isSet(object.notice) ? globalThis.String(object.notice) : "",
+    };
+  },
+
+  toJSON(message: InspectTaskResponse): unknown {
+    const obj: any = {};
+    if (message.task !== undefined) {
+      obj.task = TaskView.toJSON(message.task);
+    }
+    if (message.hostname !== "") {
+      obj.hostname = message.hostname;
+    }
+    if (message.containerJson !== "") {
+      obj.containerJson = message.containerJson;
+    }
+    if (message.notice !== "") {
+      obj.notice = message.notice;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectTaskResponse>, I>>(base?: I): InspectTaskResponse {
+    return InspectTaskResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectTaskResponse>, I>>(object: I): InspectTaskResponse {
+    const message = createBaseInspectTaskResponse();
+    message.task = (object.task !== undefined && object.task !== null) ? TaskView.fromPartial(object.task) : undefined;
+    message.hostname = object.hostname ?? "";
+    message.containerJson = object.containerJson ?? "";
+    message.notice = object.notice ?? "";
+    return message;
+  },
+};
+
+function createBaseStatsRequest(): StatsRequest {
+  return { namespace: "", stack: "", service: "", task: "", follow: false };
+}
+
+export const StatsRequest: MessageFns<StatsRequest, "berth.scheduler.v1.StatsRequest"> = {
+  $type: "berth.scheduler.v1.StatsRequest" as const,
+
+  encode(message: StatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.namespace !== "") {
+      writer.uint32(10).string(message.namespace);
+    }
+    if (message.stack !== "") {
+      writer.uint32(18).string(message.stack);
+    }
+    if (message.service !== "") {
+      writer.uint32(26).string(message.service);
+    }
+    if (message.task !== "") {
+      writer.uint32(34).string(message.task);
+    }
+    if (message.follow !== false) {
+      writer.uint32(40).bool(message.follow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stack = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatsRequest {
+    return {
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      stack: isSet(object.stack) ? globalThis.String(object.stack) : "",
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      task: isSet(object.task) ? globalThis.String(object.task) : "",
+      follow: isSet(object.follow) ? globalThis.Boolean(object.follow) : false,
+    };
+  },
+
+  toJSON(message: StatsRequest): unknown {
+    const obj: any = {};
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.stack !== "") {
+      obj.stack = message.stack;
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.task !== "") {
+      obj.task = message.task;
+    }
+    if (message.follow !== false) {
+      obj.follow = message.follow;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatsRequest>, I>>(base?: I): StatsRequest {
+    return StatsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatsRequest>, I>>(object: I): StatsRequest {
+    const message = createBaseStatsRequest();
+    message.namespace = object.namespace ?? "";
+    message.stack = object.stack ?? "";
+    message.service = object.service ?? "";
+    message.task = object.task ?? "";
+    message.follow = object.follow ?? false;
+    return message;
+  },
+};
+
+function createBaseStatsResponse(): StatsResponse {
+  return { taskId: "", taskName: "", stack: "", hostname: "", usage: undefined, notice: "" };
+}
+
+export const StatsResponse: MessageFns<StatsResponse, "berth.scheduler.v1.StatsResponse"> = {
+  $type: "berth.scheduler.v1.StatsResponse" as const,
+
+  encode(message: StatsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.taskName !== "") {
+      writer.uint32(18).string(message.taskName);
+    }
+    if (message.stack !== "") {
+      writer.uint32(26).string(message.stack);
+    }
+    if (message.hostname !== "") {
+      writer.uint32(34).string(message.hostname);
+    }
+    if (message.usage !== undefined) {
+      Usage.encode(message.usage, writer.uint32(42).fork()).join();
+    }
+    if (message.notice !== "") {
+      writer.uint32(50).string(message.notice);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.taskName = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stack = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hostname = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.usage = Usage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.notice = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatsResponse {
+    return {
+      taskId: isSet(object.taskId)
+        ? globalThis.String(object.taskId)
+        : isSet(object.task_id)
+        ? globalThis.String(object.task_id)
+        : "",
+      taskName: isSet(object.taskName)
+        ? globalThis.String(object.taskName)
+        : isSet(object.task_name)
+        ? globalThis.String(object.task_name)
+        : "",
+      stack: isSet(object.stack) ? globalThis.String(object.stack) : "",
+      hostname: isSet(object.hostname) ? globalThis.String(object.hostname) : "",
+      usage: isSet(object.usage) ? Usage.fromJSON(object.usage) : undefined,
+      notice: isSet(object.notice) ? globalThis.String(object.notice) : "",
+    };
+  },
+
+  toJSON(message: StatsResponse): unknown {
+    const obj: any = {};
+    if (message.taskId !== "") {
+      obj.taskId = message.taskId;
+    }
+    if (message.taskName !== "") {
+      obj.taskName = message.taskName;
+    }
+    if (message.stack !== "") {
+      obj.stack = message.stack;
+    }
+    if (message.hostname !== "") {
+      obj.hostname = message.hostname;
+    }
+    if (message.usage !== undefined) {
+      obj.usage = Usage.toJSON(message.usage);
+    }
+    if (message.notice !== "") {
+      obj.notice = message.notice;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatsResponse>, I>>(base?: I): StatsResponse {
+    return StatsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatsResponse>, I>>(object: I): StatsResponse {
+    const message = createBaseStatsResponse();
+    message.taskId = object.taskId ?? "";
+    message.taskName = object.taskName ?? "";
+    message.stack = object.stack ?? "";
+    message.hostname = object.hostname ?? "";
+    message.usage = (object.usage !== undefined && object.usage !== null) ? Usage.fromPartial(object.usage) : undefined;
+    message.notice = object.notice ?? "";
+    return message;
+  },
+};
+
+function createBaseLoadImageRequest(): LoadImageRequest {
+  return { step: undefined };
+}
+
+export const LoadImageRequest: MessageFns<LoadImageRequest, "berth.scheduler.v1.LoadImageRequest"> = {
+  $type: "berth.scheduler.v1.LoadImageRequest" as const,
+
+  encode(message: LoadImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.step?.$case) {
+      case "start":
+        LoadImageStart.encode(message.step.value, writer.uint32(10).fork()).join();
+        break;
+      case "chunk":
+        writer.uint32(18).bytes(message.step.value);
+        break;
+      case "end":
+        writer.uint32(24).bool(message.step.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = { $case: "start", value: LoadImageStart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = { $case: "chunk", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.step = { $case: "end", value: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadImageRequest {
+    return {
+      step: isSet(object.start)
+        ? { $case: "start", value: LoadImageStart.fromJSON(object.start) }
+        : isSet(object.chunk)
+        ? { $case: "chunk", value: Buffer.from(bytesFromBase64(object.chunk)) }
+        : isSet(object.end)
+        ? { $case: "end", value: globalThis.Boolean(object.end) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: LoadImageRequest): unknown {
+    const obj: any = {};
+    if (message.step?.$case === "start") {
+      obj.start = LoadImageStart.toJSON(message.step.value);
+    } else if (message.step?.$case === "chunk") {
+      obj.chunk = base64FromBytes(message.step.value);
+    } else if (message.step?.$case === "end") {
+      obj.end = message.step.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadImageRequest>, I>>(base?: I): LoadImageRequest {
+    return LoadImageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadImageRequest>, I>>(object: I): LoadImageRequest {
+    const message = createBaseLoadImageRequest();
+    switch (object.step?.$case) {
+      case "start": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "start", value: LoadImageStart.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "chunk": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "chunk", value: object.step.value };
+        }
+        break;
+      }
+      case "end": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "end", value: object.step.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseLoadImageStart(): LoadImageStart {
+  return { nodes: [] };
+}
+
+export const LoadImageStart: MessageFns<LoadImageStart, "berth.scheduler.v1.LoadImageStart"> = {
+  $type: "berth.scheduler.v1.LoadImageStart" as const,
+
+  encode(message: LoadImageStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.nodes) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadImageStart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadImageStart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadImageStart {
+    return { nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => globalThis.String(e)) : [] };
+  },
+
+  toJSON(message: LoadImageStart): unknown {
+    const obj: any = {};
+    if (message.nodes?.length) {
+      obj.nodes = message.nodes;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadImageStart>, I>>(base?: I): LoadImageStart {
+    return LoadImageStart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadImageStart>, I>>(object: I): LoadImageStart {
+    const message = createBaseLoadImageStart();
+    message.nodes = object.nodes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseLoadImageResponse(): LoadImageResponse {
+  return { nodeId: "", hostname: "", bytes: 0, outcome: undefined };
+}
+
+export const LoadImageResponse: MessageFns<LoadImageResponse, "berth.scheduler.v1.LoadImageResponse"> = {
+  $type: "berth.scheduler.v1.LoadImageResponse" as const,
+
+  encode(message: LoadImageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.hostname !== "") {
+      writer.uint32(18).string(message.hostname);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(24).int64(message.bytes);
+    }
+    switch (message.outcome?.$case) {
+      case "loaded":
+        LoadedImages.encode(message.outcome.value, writer.uint32(34).fork()).join();
+        break;
+      case "failed":
+        writer.uint32(42).string(message.outcome.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadImageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadImageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hostname = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.outcome = { $case: "loaded", value: LoadedImages.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.outcome = { $case: "failed", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadImageResponse {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      hostname: isSet(object.hostname) ? globalThis.String(object.hostname) : "",
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      outcome: isSet(object.loaded)
+        ? { $case: "loaded", value: LoadedImages.fromJSON(object.loaded) }
+        : isSet(object.failed)
+        ? { $case: "failed", value: globalThis.String(object.failed) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: LoadImageResponse): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.hostname !== "") {
+      obj.hostname = message.hostname;
+    }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.outcome?.$case === "loaded") {
+      obj.loaded = LoadedImages.toJSON(message.outcome.value);
+    } else if (message.outcome?.$case === "failed") {
+      obj.failed = message.outcome.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadImageResponse>, I>>(base?: I): LoadImageResponse {
+    return LoadImageResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadImageResponse>, I>>(object: I): LoadImageResponse {
+    const message = createBaseLoadImageResponse();
+    message.nodeId = object.nodeId ?? "";
+    message.hostname = object.hostname ?? "";
+    message.bytes = object.bytes ?? 0;
+    switch (object.outcome?.$case) {
+      case "loaded": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "loaded", value: LoadedImages.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+      case "failed": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "failed", value: object.outcome.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseLoadedImages(): LoadedImages {
+  return { images: [] };
+}
+
+export const LoadedImages: MessageFns<LoadedImages, "berth.scheduler.v1.LoadedImages"> = {
+  $type: "berth.scheduler.v1.LoadedImages" as const,
+
+  encode(message: LoadedImages, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.images) {
+      LoadedImage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadedImages {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadedImages();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.images.push(LoadedImage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadedImages {
+    return {
+      images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => LoadedImage.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: LoadedImages): unknown {
+    const obj: any = {};
+    if (message.images?.length) {
+      obj.images = message.images.map((e) => LoadedImage.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadedImages>, I>>(base?: I): LoadedImages {
+    return LoadedImages.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadedImages>, I>>(object: I): LoadedImages {
+    const message = createBaseLoadedImages();
+    message.images = object.images?.map((e) => LoadedImage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSaveImageRequest(): SaveImageRequest {
+  return { name: "", node: "" };
+}
+
+export const SaveImageRequest: MessageFns<SaveImageRequest, "berth.scheduler.v1.SaveImageRequest"> = {
+  $type: "berth.scheduler.v1.SaveImageRequest" as const,
+
+  encode(message: SaveImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.node !== "") {
+      writer.uint32(18).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SaveImageRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+    };
+  },
+
+  toJSON(message: SaveImageRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SaveImageRequest>, I>>(base?: I): SaveImageRequest {
+    return SaveImageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SaveImageRequest>, I>>(object: I): SaveImageRequest {
+    const message = createBaseSaveImageRequest();
+    message.name = object.name ?? "";
+    message.node = object.node ?? "";
+    return message;
+  },
+};
+
+function createBaseSaveImageResponse(): SaveImageResponse {
+  return { chunk: Buffer.alloc(0), hostname: "" };
+}
+
+export const SaveImageResponse: MessageFns<SaveImageResponse, "berth.scheduler.v1.SaveImageResponse"> = {
+  $type: "berth.scheduler.v1.SaveImageResponse" as const,
+
+  encode(message: SaveImageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunk.length !== 0) {
+      writer.uint32(10).bytes(message.chunk);
+    }
+    if (message.hostname !== "") {
+      writer.uint32(18).string(message.hostname);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveImageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveImageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chunk = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hostname = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SaveImageResponse {
+    return {
+      chunk: isSet(object.chunk) ? Buffer.from(bytesFromBase64(object.chunk)) : Buffer.alloc(0),
+      hostname: isSet(object.hostname) ? globalThis.String(object.hostname) : "",
+    };
+  },
+
+  toJSON(message: SaveImageResponse): unknown {
+    const obj: any = {};
+    if (message.chunk.length !== 0) {
+      obj.chunk = base64FromBytes(message.chunk);
+    }
+    if (message.hostname !== "") {
+      obj.hostname = message.hostname;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SaveImageResponse>, I>>(base?: I): SaveImageResponse {
+    return SaveImageResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SaveImageResponse>, I>>(object: I): SaveImageResponse {
+    const message = createBaseSaveImageResponse();
+    message.chunk = object.chunk ?? Buffer.alloc(0);
+    message.hostname = object.hostname ?? "";
+    return message;
+  },
+};
+
 /** ControlService is the API for clients: desired state in, resources out. */
 export type ControlServiceDefinition = typeof ControlServiceDefinition;
 export const ControlServiceDefinition = {
@@ -4633,6 +5846,99 @@ export const ControlServiceDefinition = {
         _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
       },
     },
+    /** InspectTask shows a task with its container as the engine of its node does, without the values of its environment. */
+    inspectTask: {
+      name: "InspectTask",
+      requestType: InspectTaskRequest as typeof InspectTaskRequest,
+      requestStream: false,
+      responseType: InspectTaskResponse as typeof InspectTaskResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              18,
+              10,
+              8,
+              111,
+              112,
+              101,
+              114,
+              97,
+              116,
+              111,
+              114,
+              10,
+              6,
+              114,
+              101,
+              97,
+              100,
+              101,
+              114,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
+    /** Stats streams what tasks use, through the agents of their nodes. */
+    stats: {
+      name: "Stats",
+      requestType: StatsRequest as typeof StatsRequest,
+      requestStream: false,
+      responseType: StatsResponse as typeof StatsResponse,
+      responseStream: true,
+      options: {
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              18,
+              10,
+              8,
+              111,
+              112,
+              101,
+              114,
+              97,
+              116,
+              111,
+              114,
+              10,
+              6,
+              114,
+              101,
+              97,
+              100,
+              101,
+              114,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
+    /** LoadImage brings images, as `docker save` writes them, to nodes; a node that fails does not hold up the others. */
+    loadImage: {
+      name: "LoadImage",
+      requestType: LoadImageRequest as typeof LoadImageRequest,
+      requestStream: true,
+      responseType: LoadImageResponse as typeof LoadImageResponse,
+      responseStream: true,
+      options: {
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
+    /** SaveImage gives an image of a node as `docker save` writes it. */
+    saveImage: {
+      name: "SaveImage",
+      requestType: SaveImageRequest as typeof SaveImageRequest,
+      requestStream: false,
+      responseType: SaveImageResponse as typeof SaveImageResponse,
+      responseStream: true,
+      options: {
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
   },
 } as const;
 
@@ -4693,6 +5999,26 @@ export interface ControlServiceImplementation<CallContextExt = {}> {
     request: AsyncIterable<ExecRequest>,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<ExecResponse>>;
+  /** InspectTask shows a task with its container as the engine of its node does, without the values of its environment. */
+  inspectTask(
+    request: InspectTaskRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<InspectTaskResponse>>;
+  /** Stats streams what tasks use, through the agents of their nodes. */
+  stats(
+    request: StatsRequest,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<StatsResponse>>;
+  /** LoadImage brings images, as `docker save` writes them, to nodes; a node that fails does not hold up the others. */
+  loadImage(
+    request: AsyncIterable<LoadImageRequest>,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<LoadImageResponse>>;
+  /** SaveImage gives an image of a node as `docker save` writes it. */
+  saveImage(
+    request: SaveImageRequest,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<SaveImageResponse>>;
 }
 
 export interface ControlServiceClient<CallOptionsExt = {}> {
@@ -4746,6 +6072,23 @@ export interface ControlServiceClient<CallOptionsExt = {}> {
     request: AsyncIterable<DeepPartial<ExecRequest>>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<ExecResponse>;
+  /** InspectTask shows a task with its container as the engine of its node does, without the values of its environment. */
+  inspectTask(
+    request: DeepPartial<InspectTaskRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<InspectTaskResponse>;
+  /** Stats streams what tasks use, through the agents of their nodes. */
+  stats(request: DeepPartial<StatsRequest>, options?: CallOptions & CallOptionsExt): AsyncIterable<StatsResponse>;
+  /** LoadImage brings images, as `docker save` writes them, to nodes; a node that fails does not hold up the others. */
+  loadImage(
+    request: AsyncIterable<DeepPartial<LoadImageRequest>>,
+    options?: CallOptions & CallOptionsExt,
+  ): AsyncIterable<LoadImageResponse>;
+  /** SaveImage gives an image of a node as `docker save` writes it. */
+  saveImage(
+    request: DeepPartial<SaveImageRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): AsyncIterable<SaveImageResponse>;
 }
 
 function bytesFromBase64(b64: string): Uint8Array {
