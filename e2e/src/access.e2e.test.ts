@@ -474,8 +474,8 @@ describe('a node of another id', () => {
     const [lease] = leases;
     expect(lease).toBeDefined();
     expect(decoded(ListLeasesResponse, await answerOf(network, 'ListLeases', as)).leases).toEqual([]);
-    const { networkId, block } = lease ?? { networkId: '', block: '' };
-    const body = ReleaseBlockRequest.encode({ networkId, block }).finish();
+    const { networkId, block, id: leaseId } = lease ?? { networkId: '', block: '', id: '' };
+    const body = ReleaseBlockRequest.encode({ networkId, block, leaseId }).finish();
     expect(await answerOf(network, 'ReleaseBlock', as, body)).toMatchObject({ kind: 'status', code: 0 });
     expect((await networks()).leases).toEqual(leases);
   });

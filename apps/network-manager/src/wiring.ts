@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { onlyKinds, Publisher, RemoteMirror } from '@berth/changes';
 import { helloOf, rpc } from '@berth/contracts';
 import { Change } from '@berth/contracts/network';
+import type { Change as RegistryChange } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { ClusterSettings } from '@berth/contracts/workload';
 import { Membership } from '@berth/discovery';
@@ -83,10 +84,12 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     identity: { role: 'service', name: 'scheduler' },
     addresses: () => members.addressesOf('service:scheduler'),
   });
+  const catalog = dialer.client(rpc.catalog, registry);
   const scheduler = new RemoteMirror<SchedulerChange>();
 
   // What is served.
-  const manager = new NetworkManager({ store, clock, rng, log: logger, settings, scheduler });
+  const nodes = new RemoteMirror<RegistryChange>();
+  const manager = new NetworkManager({ store, clock, rng, log: logger, settings, scheduler, registry: nodes });
   const server = await startServer({
     address: grpcAddress,
     access: { kind: 'mtls', tls },
@@ -129,6 +132,13 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     members.run(signal),
     scheduler.run({
       call: (since, ended) => onlyKinds(control.watch({ hello, since, scopes: [] }, { signal: ended }), ['stack']),
+      clock,
+      rng,
+      log: logger,
+      signal,
+    }),
+    nodes.run({
+      call: (since, ended) => onlyKinds(catalog.watch({ hello, since, scopes: [] }, { signal: ended }), ['node']),
       clock,
       rng,
       log: logger,

@@ -37,6 +37,23 @@ describe('checkStackNetworks', () => {
     );
   });
 
+  it('says what the backend and the MTU may be', () => {
+    expect(check({ specs: [spec({ driverOpts: { 'berth.backend': 'host-gw' } })] })).not.toThrow();
+    const bad = [
+      ['berth.backend', 'ipsec'],
+      ['com.docker.network.driver.mtu', '9k'],
+    ] as const;
+    for (const [option, value] of bad) {
+      expect(check({ specs: [spec({ driverOpts: { [option]: value } })] })).toThrow(
+        expect.objectContaining({
+          code: 'InvalidArgument',
+          reason: 'BAD_DRIVER_OPT',
+          message: expect.stringMatching(/"(ipsec|9k)"; it must be (one of vxlan, host-gw|a number from 576)/u),
+        }),
+      );
+    }
+  });
+
   it('refuses the name of another stack, made or only declared; not its own', () => {
     const specs = [spec({ externalName: 'shared' })];
     const taken = expect.objectContaining({ code: 'AlreadyExists', reason: 'NETWORK_NAME_TAKEN' });

@@ -2,10 +2,14 @@ import type { Network } from '@berth/contracts/network';
 import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
+import { backendOf, backendOption, backends, mtuOption } from './backend.ts';
 import { fullNameOf } from './reconcile.ts';
 
 /** Options of `driver_opts` that the networks of this version honour. */
-const knownDriverOpts: readonly string[] = ['com.docker.network.driver.mtu'];
+const knownDriverOpts: readonly string[] = [backendOption, mtuOption];
+/** IPv4 needs no less, and no link carries more. */
+const mtuMin = 576;
+const mtuMax = 65_535;
 
 export interface CheckInput {
   readonly namespace: string;
@@ -18,7 +22,7 @@ export interface CheckInput {
 }
 
 /**
- * Can a stack have its networks? Throws InvalidArgument (DRIVER_OPT_UNKNOWN), AlreadyExists (NETWORK_NAME_TAKEN) or
+ * Can a stack have its networks? Throws InvalidArgument (DRIVER_OPT_UNKNOWN, BAD_DRIVER_OPT), AlreadyExists (NETWORK_NAME_TAKEN) or
  * FailedPrecondition (NETWORK_FIXED), each naming the network and the remedy.
  */
 export function checkStackNetworks(input: CheckInput): void {
@@ -31,9 +35,30 @@ export function checkStackNetworks(input: CheckInput): void {
         { reason: 'DRIVER_OPT_UNKNOWN', details: { network: spec.name, option: unknown } },
       );
     }
+    checkOptions(spec);
     checkName(input, spec);
     checkFixed(input, spec);
   }
+}
+
+function checkOptions({ name, driverOpts }: NetworkSpec): void {
+  if (backendOf(driverOpts) === undefined) {
+    throw badOption(name, backendOption, driverOpts, `one of ${backends.join(', ')}`);
+  }
+  const mtu = driverOpts[mtuOption];
+  if (mtu !== undefined && !(/^\d+$/u.test(mtu) && Number(mtu) >= mtuMin && Number(mtu) <= mtuMax)) {
+    throw badOption(name, mtuOption, driverOpts, `a number from ${mtuMin} to ${mtuMax}`);
+  }
+}
+
+function badOption(
+  network: string,
+  option: string,
+  driverOpts: Readonly<Record<string, string>>,
+  wanted: string,
+): BerthError {
+  const message = `network "${network}": driver option "${option}" is "${driverOpts[option]}"; it must be ${wanted}`;
+  return new BerthError('InvalidArgument', message, { reason: 'BAD_DRIVER_OPT', details: { network, option } });
 }
 
 /** In Compose two projects with one network name share the network; here networks belong to one stack each. */

@@ -1,15 +1,17 @@
 import type { WriteSet } from '@berth/changes';
+import { Lease } from '@berth/contracts/network';
 import { Stack } from '@berth/contracts/scheduler';
 import { NetworkSpec } from '@berth/contracts/workload';
 import type { StoredEntry } from '@berth/kernel';
 import { networkSettings, overlaps, parseCidr } from '@berth/workload';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { pickVni } from './backend.ts';
 import { decideLease } from './lease.ts';
 import type { DeclaredStacks } from './reconcile.ts';
 import { reconcileNetworks } from './reconcile.ts';
 import { leases } from './records.ts';
-import { NetworkTables } from './tables.ts';
+import { holderId, NetworkTables } from './tables.ts';
 import {
   createNetwork,
   dropRange,
@@ -26,6 +28,7 @@ const settings = networkSettings({ pool: '198.18.0.0/20', rangePrefix: 24, block
 class Model {
   readonly tables = new NetworkTables();
   readonly entries = new Map<string, StoredEntry>();
+  readonly leftNodes = new Set<string>();
   #revision = 1;
   #networks = 0;
 
@@ -53,7 +56,7 @@ class Model {
   }
 
   decide(declared: DeclaredStacks | undefined) {
-    return reconcileNetworks({ state: this.tables, settings, declared });
+    return reconcileNetworks({ state: this.tables, settings, declared, leftNodes: this.leftNodes });
   }
 
   /** Carries out what is decided until nothing is; returns how many rounds it took. */
@@ -64,10 +67,15 @@ class Model {
       for (const action of actions) {
         if (action.kind === 'create') {
           const id = `n${++this.#networks}`;
-          this.commit(createNetwork(settings, { ...action, id, declaredAt: declared!.revision }));
+          const vni = pickVni(id, this.tables.takenVnis);
+          this.commit(createNetwork(settings, { ...action, id, vni, declaredAt: declared!.revision }));
           continue;
         }
         if (action.kind === 'blocked') continue;
+        if (action.kind === 'release') {
+          this.commit(releaseBlock(action.lease, action.holder));
+          continue;
+        }
         const network = this.tables.networks.get(action.network.id)!;
         if (action.kind === 'start-deleting') this.commit(startDeleting(network));
         else if (action.kind === 'drop-range') this.commit(dropRange(settings, network, action.range));
@@ -92,19 +100,26 @@ class Model {
         fullBlocks,
         attempt,
       });
-      if (decision.kind === 'held') return decision.lease.block;
+      if (decision.kind === 'held') return decision.lease.value.block;
       if (decision.kind === 'exhausted') return undefined;
-      const done = this.commit(
-        decision.kind === 'take' ? takeBlock(network, decision.lease) : growNetwork(settings, network, decision.range),
-      );
-      expect(done).toBe(true);
-      if (decision.kind === 'take') return decision.lease.block;
+      if (decision.kind === 'take') {
+        const { block } = decision;
+        const lease = Lease.fromPartial({ id: `${block}@${attempt}`, networkId, block, nodeId });
+        expect(this.commit(takeBlock(network, lease, this.holderOf(lease)))).toBe(true);
+        return block;
+      }
+      expect(this.commit(growNetwork(settings, network, decision.range))).toBe(true);
     }
   }
 
   release(block: string): void {
     const entry = this.entries.get(leases.key(block))!;
-    this.commit(releaseBlock({ value: leases.decode(entry), modRevision: entry.modRevision }));
+    const lease = leases.decode(entry);
+    this.commit(releaseBlock({ value: lease, modRevision: entry.modRevision }, this.holderOf(lease)));
+  }
+
+  holderOf({ networkId, nodeId }: Lease) {
+    return this.tables.holders.get(holderId(networkId, nodeId));
   }
 
   /** What must hold at any time. */
@@ -118,6 +133,16 @@ class Model {
         expect(value.ranges.some((range) => overlaps(parseCidr(range), parseCidr(block)))).toBe(true);
       }
     }
+    const vnis = [...this.tables.networks.values()].map(({ value }) => value.vni);
+    expect(new Set(vnis)).toEqual(this.tables.takenVnis);
+    expect(this.tables.takenVnis.size).toBe(vnis.length);
+    const held = [...this.tables.holders.values()].flatMap(({ value }) => value.blocks);
+    expect(held.sort()).toEqual(
+      this.tables
+        .allLeases()
+        .map(({ block }) => block)
+        .sort(),
+    );
   }
 }
 
@@ -180,6 +205,38 @@ describe('reconcileNetworks', () => {
     expect(model.decide(declare([], 99))).toEqual([]);
     expect(model.decide(undefined)).toEqual([]);
     expect(model.decide(declare([], 100))).toHaveLength(1);
+  });
+
+  it('takes no second block for a request that another replica has carried out unseen', () => {
+    const model = new Model();
+    model.settle(declare([{ id: 'a', networks: ['default'] }]));
+    const network = model.tables.networks.get('n1')!;
+    const [first, second] = ['198.18.0.0/27', '198.18.0.32/27'].map((block) =>
+      Lease.fromPartial({ id: block, networkId: 'n1', block, nodeId: 'm' }),
+    );
+    const unseen = model.holderOf(first!);
+    expect(model.commit(takeBlock(network, first!, unseen))).toBe(true);
+    expect(model.commit(takeBlock(network, second!, unseen))).toBe(false);
+    const seen = model.holderOf(first!);
+    expect(model.commit(takeBlock(network, second!, seen))).toBe(true);
+    const third = Lease.fromPartial({ id: '3', networkId: 'n1', block: '198.18.0.64/27', nodeId: 'm' });
+    expect(model.commit(takeBlock(network, third, seen))).toBe(false);
+  });
+
+  it('takes back what a node held that has left, and nothing of others', () => {
+    const model = new Model();
+    const declared = declare([{ id: 'a', networks: ['default', 'back'] }]);
+    model.settle(declared);
+    const full: string[] = [];
+    for (let i = 0; i < 3; i++) full.push(model.lease('n1', 'gone', full)!);
+    model.lease('n2', 'gone');
+    const other = model.lease('n1', 'stays');
+    model.leftNodes.add('gone');
+    model.settle(declared);
+    expect(model.tables.allLeases().map(({ block }) => block)).toEqual([other]);
+    model.check();
+    model.settle(declare([]));
+    expect([...model.tables.networks.keys()]).toEqual(['n1']);
   });
 
   it('gives a name that comes back a new network while the old one is deleting', () => {

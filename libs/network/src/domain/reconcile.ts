@@ -1,9 +1,10 @@
-import type { Network } from '@berth/contracts/network';
+import type { Holder, Lease, Network } from '@berth/contracts/network';
 import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
 import type { NetworkSettings } from '@berth/workload';
 import { pickRange, unitsOf } from './ranges.ts';
+import type { Stored } from './records.ts';
 import type { NetworkState } from './tables.ts';
 import { claimId } from './tables.ts';
 
@@ -12,6 +13,8 @@ export type NetworkAction =
   | { readonly kind: 'create'; readonly stack: Stack; readonly spec: NetworkSpec; readonly range: string }
   /** A declared network can't have a range: the pool is used up. */
   | { readonly kind: 'blocked'; readonly stack: Stack; readonly spec: NetworkSpec }
+  /** A node has left the cluster: its blocks go back. */
+  | { readonly kind: 'release'; readonly lease: Stored<Lease>; readonly holder: Stored<Holder> }
   /** No stack declares it any more: no new blocks. */
   | { readonly kind: 'start-deleting'; readonly network: Network }
   /** A deleting network without blocks gives its last range back; it has more. */
@@ -30,6 +33,8 @@ export interface ReconcileInput {
   readonly settings: NetworkSettings;
   /** Undefined while the mirror of the scheduler is not synced: nothing is created then, and absence proves nothing. */
   readonly declared: DeclaredStacks | undefined;
+  /** Nodes that have left for good. One that is not known is not among them: it may have joined a moment ago. */
+  readonly leftNodes: ReadonlySet<string>;
 }
 
 /** Name for people: what the file's `name:` says, or Compose's own default. */
@@ -41,8 +46,8 @@ export function fullNameOf(stack: string, spec: NetworkSpec): string {
  * What has to happen to the networks, given what stacks declare. Any number of replicas may decide at once: each thing
  * that can be taken once is created only if absent, and the others decide again.
  */
-export function reconcileNetworks({ state, settings, declared }: ReconcileInput): NetworkAction[] {
-  const actions: NetworkAction[] = [];
+export function reconcileNetworks({ state, settings, declared, leftNodes }: ReconcileInput): NetworkAction[] {
+  const actions: NetworkAction[] = leftBlocks(state, leftNodes);
   for (const { value: network } of state.networks.values()) {
     if (network.deleting && state.leasesOf(network.id).size === 0) actions.push(giveBack(network));
   }
@@ -73,6 +78,16 @@ export function reconcileNetworks({ state, settings, declared }: ReconcileInput)
     actions.push({ kind: 'create', stack, spec, range });
   }
   return actions;
+}
+
+/** One block of each network and node: the next ones when the holder's record is known as it then is. */
+function leftBlocks(state: NetworkState, leftNodes: ReadonlySet<string>): NetworkAction[] {
+  if (leftNodes.size === 0) return [];
+  return [...state.holders.values()].flatMap((holder) => {
+    const { networkId, nodeId, blocks } = holder.value;
+    const lease = leftNodes.has(nodeId) ? state.leasesOf(networkId).get(blocks[0] ?? '') : undefined;
+    return lease ? [{ kind: 'release', lease, holder } as const] : [];
+  });
 }
 
 /** Range by range, so that a network of any size fits into txns. */

@@ -1,5 +1,5 @@
 import type { Lease as LeaseMessage, Network as NetworkMessage } from '@berth/contracts/network';
-import { Lease, Network, NetworkClaim, RangeUnit } from '@berth/contracts/network';
+import { Holder, Lease, Network, NetworkClaim, RangeUnit, VniClaim } from '@berth/contracts/network';
 import type { StoredEntry } from '@berth/kernel';
 import { keyFamily } from '@berth/kernel';
 
@@ -43,6 +43,22 @@ export const rangeUnits = keyFamily<RangeUnit>({
   kind: 'range',
   codec: RangeUnit,
   id: (unit) => [unit.unit],
+});
+
+/** `network/vni/<vni>`: VXLAN network identifiers that are taken. */
+export const vnis = keyFamily<VniClaim>({
+  owner: networkOwner,
+  kind: 'vni',
+  codec: VniClaim,
+  id: (claim) => [String(claim.vni)],
+});
+
+/** `network/holder/<network>/<node>`: the blocks of a network that a node holds. */
+export const holders = keyFamily<Holder>({
+  owner: networkOwner,
+  kind: 'holder',
+  codec: Holder,
+  id: (holder) => [holder.networkId, holder.nodeId],
 });
 
 /** `network/block/<block>`: a block and the node that holds it, public as it stands. */

@@ -1,7 +1,7 @@
-import type { Change, Lease, Network, NetworkClaim, RangeUnit } from '@berth/contracts/network';
+import type { Change, Holder, Lease, Network, NetworkClaim, RangeUnit } from '@berth/contracts/network';
 import type { MirrorChange, StoredEntry } from '@berth/kernel';
 import type { Stored } from './records.ts';
-import { claims, leases, networks, rangeUnits, scopeOfNetwork, stored } from './records.ts';
+import { claims, holders, leases, networks, rangeUnits, scopeOfNetwork, stored, vnis } from './records.ts';
 
 /** What decisions read. */
 export interface NetworkState {
@@ -10,6 +10,10 @@ export interface NetworkState {
   readonly claims: ReadonlyMap<string, Stored<NetworkClaim>>;
   /** Taken units of the pool. */
   readonly takenUnits: ReadonlySet<string>;
+  /** VXLAN network identifiers that are taken. */
+  readonly takenVnis: ReadonlySet<number>;
+  /** What each node holds of each network, by `holderId`. */
+  readonly holders: ReadonlyMap<string, Stored<Holder>>;
   /** Leases of a network by block. */
   leasesOf(networkId: string): ReadonlyMap<string, Stored<Lease>>;
 }
@@ -18,19 +22,27 @@ export function claimId(stackId: string, name: string): string {
   return `${stackId}/${name}`;
 }
 
+export function holderId(networkId: string, nodeId: string): string {
+  return `${networkId}/${nodeId}`;
+}
+
 const noLeases: ReadonlyMap<string, Stored<Lease>> = new Map();
 
 /** The network-manager's records in memory, and the public changes they make: networks and leases are public as stored,
- *  claims and units are private. */
+ *  all else is private. */
 export class NetworkTables implements NetworkState {
   readonly networks = new Map<string, Stored<Network>>();
   readonly claims = new Map<string, Stored<NetworkClaim>>();
   readonly takenUnits = new Set<string>();
+  readonly takenVnis = new Set<number>();
+  readonly holders = new Map<string, Stored<Holder>>();
   readonly #leases = new Map<string, Map<string, Stored<Lease>>>();
   /** Values by key, to tell what a deleted key stood for. */
   readonly #networkKeys = new Map<string, Network>();
   readonly #claimKeys = new Map<string, NetworkClaim>();
   readonly #unitKeys = new Map<string, RangeUnit>();
+  readonly #vniKeys = new Map<string, number>();
+  readonly #holderKeys = new Map<string, Holder>();
   readonly #leaseKeys = new Map<string, Lease>();
 
   leasesOf(networkId: string): ReadonlyMap<string, Stored<Lease>> {
@@ -45,10 +57,14 @@ export class NetworkTables implements NetworkState {
     this.networks.clear();
     this.claims.clear();
     this.takenUnits.clear();
+    this.takenVnis.clear();
+    this.holders.clear();
     this.#leases.clear();
     this.#networkKeys.clear();
     this.#claimKeys.clear();
     this.#unitKeys.clear();
+    this.#vniKeys.clear();
+    this.#holderKeys.clear();
     this.#leaseKeys.clear();
     for (const entry of entries) this.#put(entry);
     return this.snapshot();
@@ -89,6 +105,14 @@ export class NetworkTables implements NetworkState {
       const unit = rangeUnits.decode(entry);
       this.takenUnits.add(unit.unit);
       this.#unitKeys.set(entry.key, unit);
+    } else if (vnis.owns(entry.key)) {
+      const { vni } = vnis.decode(entry);
+      this.takenVnis.add(vni);
+      this.#vniKeys.set(entry.key, vni);
+    } else if (holders.owns(entry.key)) {
+      const holder = stored(holders, entry);
+      this.holders.set(holderId(holder.value.networkId, holder.value.nodeId), holder);
+      this.#holderKeys.set(entry.key, holder.value);
     }
     return [];
   }
@@ -109,6 +133,12 @@ export class NetworkTables implements NetworkState {
     const unit = this.#unitKeys.get(key);
     if (unit) this.takenUnits.delete(unit.unit);
     this.#unitKeys.delete(key);
+    const vni = this.#vniKeys.get(key);
+    if (vni !== undefined) this.takenVnis.delete(vni);
+    this.#vniKeys.delete(key);
+    const holder = this.#holderKeys.get(key);
+    if (holder) this.holders.delete(holderId(holder.networkId, holder.nodeId));
+    this.#holderKeys.delete(key);
     return [];
   }
 

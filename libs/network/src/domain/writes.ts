@@ -1,15 +1,17 @@
 import { WriteSet } from '@berth/changes';
-import type { Lease, Network } from '@berth/contracts/network';
+import type { Holder, Lease, Network } from '@berth/contracts/network';
 import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
 import type { NetworkSettings } from '@berth/workload';
+import { formatCidr } from '@berth/workload';
+import { backendOf } from './backend.ts';
 import { unitsOf } from './ranges.ts';
 import { fullNameOf } from './reconcile.ts';
 import type { Stored } from './records.ts';
-import { claims, leases, networkOwner, networks, rangeUnits, scopeOfNetwork } from './records.ts';
+import { claims, holders, leases, networkOwner, networks, rangeUnits, scopeOfNetwork, vnis } from './records.ts';
 
-/** Makes a network with its first range: fails if the name in the stack or one of the units is taken. */
+/** Makes a network with its first range: fails if the name in the stack, one of the units or the VNI is taken. */
 export function createNetwork(
   settings: NetworkSettings,
   input: {
@@ -17,10 +19,11 @@ export function createNetwork(
     readonly stack: Stack;
     readonly spec: NetworkSpec;
     readonly range: string;
+    readonly vni: number;
     readonly declaredAt: Revision;
   },
 ): WriteSet {
-  const { id, stack, spec, range } = input;
+  const { id, stack, spec, range, vni } = input;
   const writes = new WriteSet(networkOwner)
     .create(claims, { stackId: stack.id, name: spec.name, networkId: id, declaredAt: { ...input.declaredAt } })
     .create(networks, {
@@ -35,7 +38,12 @@ export function createNetwork(
       deleting: false,
       blockPrefix: settings.blockPrefix,
       fullName: fullNameOf(stack.name, spec),
-    });
+      vni,
+      // A stack that was accepted has been checked; one from before the option was known has the default.
+      backend: backendOf(spec.driverOpts) ?? 'vxlan',
+      pool: formatCidr(settings.pool),
+    })
+    .create(vnis, { vni, networkId: id });
   return takeUnits(writes, settings, range, id);
 }
 
@@ -49,16 +57,33 @@ export function growNetwork(settings: NetworkSettings, network: Stored<Network>,
   return takeUnits(writes, settings, range, network.value.id);
 }
 
-/** Takes a block: fails if it is taken or the network has changed (it may be deleting, or have given a range back). */
-export function takeBlock(network: Stored<Network>, lease: Lease): WriteSet {
-  return new WriteSet(networkOwner)
+/**
+ * Takes a block: fails if it is taken, the network has changed (it may be deleting, or have given a range back), or the
+ * node holds other blocks of it than was read: the same request may have been carried out elsewhere.
+ */
+export function takeBlock(network: Stored<Network>, lease: Lease, holder: Stored<Holder> | undefined): WriteSet {
+  const writes = new WriteSet(networkOwner)
     .compare({ kind: 'unchanged', key: networks.keyOf(network.value), modRevision: network.modRevision })
     .create(leases, lease);
+  const { networkId, nodeId, block } = lease;
+  if (!holder) return writes.create(holders, { networkId, nodeId, blocks: [block] });
+  return writes.update(holders, { ...holder.value, blocks: [...holder.value.blocks, block] }, holder);
 }
 
-/** Gives a block back: fails if it is not held as it was read. */
-export function releaseBlock(lease: Stored<Lease>): WriteSet {
-  return new WriteSet(networkOwner).delete(leases, lease.value, lease);
+/** The node is now reached elsewhere: fails if the block is not held as it was read. */
+export function moveLease(lease: Stored<Lease>, to: Pick<Lease, 'address' | 'vxlanPort'>): WriteSet {
+  const { address, vxlanPort } = to;
+  return new WriteSet(networkOwner).update(leases, { ...lease.value, address, vxlanPort }, lease);
+}
+
+/** Gives a block back: fails if it is not held as it was read, or its node holds other blocks than was read. */
+export function releaseBlock(lease: Stored<Lease>, holder: Stored<Holder> | undefined): WriteSet {
+  const writes = new WriteSet(networkOwner).delete(leases, lease.value, lease);
+  if (!holder) return writes;
+  const blocks = holder.value.blocks.filter((block) => block !== lease.value.block);
+  return blocks.length > 0
+    ? writes.update(holders, { ...holder.value, blocks }, holder)
+    : writes.delete(holders, holder.value, holder);
 }
 
 /** From now on the name is free for a new network, and this one takes no more blocks. */
@@ -78,12 +103,15 @@ export function dropRange(settings: NetworkSettings, network: Stored<Network>, r
   return freeUnits(writes, settings, range);
 }
 
-/** The end of a deleting network without blocks: record, range and head. None can lease a block of it in the meantime,
+/** The end of a deleting network without blocks: record, range, VNI and head. None can lease a block of it in the meantime,
  *  for that needs the record as it was before. */
 export function removeNetwork(settings: NetworkSettings, network: Stored<Network>): WriteSet {
-  const writes = new WriteSet(networkOwner).delete(networks, network.value, network);
+  const { id, vni } = network.value;
+  const writes = new WriteSet(networkOwner)
+    .delete(networks, network.value, network)
+    .delete(vnis, { vni, networkId: id });
   for (const range of network.value.ranges) freeUnits(writes, settings, range);
-  return writes.dropScope(scopeOfNetwork(network.value.id));
+  return writes.dropScope(scopeOfNetwork(id));
 }
 
 function takeUnits(writes: WriteSet, settings: NetworkSettings, range: string, networkId: string): WriteSet {

@@ -1,8 +1,10 @@
+import type { WriteSet } from '@berth/changes';
 import { checkHello } from '@berth/contracts';
 import type {
   ChangesRequest,
   CheckStackRequest,
   CheckStackResponse,
+  CompareHeadsRequest,
   Lease,
   LeaseBlockRequest,
   LeaseBlockResponse,
@@ -15,20 +17,22 @@ import type {
   WatchRequest,
 } from '@berth/contracts/network';
 import type { CallerContext, Clock, Rng, Store } from '@berth/kernel';
-import { BerthError } from '@berth/kernel';
+import { BerthError, newId, unreachable } from '@berth/kernel';
 import type { NetworkSettings } from '@berth/workload';
-import { formatCidr } from '@berth/workload';
+import { formatCidr, parseCidr } from '@berth/workload';
 import { checkStackNetworks } from '../domain/check-stack.ts';
 import { decideLease } from '../domain/lease.ts';
 import { pickRange } from '../domain/ranges.ts';
 import type { Stored } from '../domain/records.ts';
-import { leases, networks, stored } from '../domain/records.ts';
-import { claimId } from '../domain/tables.ts';
-import { growNetwork, releaseBlock, takeBlock } from '../domain/writes.ts';
+import { holders, leases, networks, stored } from '../domain/records.ts';
+import { claimId, holderId } from '../domain/tables.ts';
+import { growNetwork, moveLease, releaseBlock, takeBlock } from '../domain/writes.ts';
 import type { NetworkManager } from './network-manager.ts';
 
 /** Rounds of deciding and losing before a LeaseBlock gives up with Conflict; its caller tries again. */
 const leaseAttemptsMax = 40;
+/** Rounds of reading and losing before a ReleaseBlock gives up with Conflict; its caller tries again. */
+const releaseAttemptsMax = 10;
 /** Longest pause after a lost race; short ones let the mirror catch up. */
 const raceBackoffMaxMs = 50;
 
@@ -75,28 +79,18 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
   }
 
   async leaseBlock(request: LeaseBlockRequest, { caller, signal }: Call): Promise<LeaseBlockResponse> {
-    const { manager, store, settings, clock, rng } = this.#options;
+    const { manager, store, clock, rng } = this.#options;
     const nodeId = nodeOf(caller);
+    if (request.address !== '') parseCidr(`${request.address}/32`);
     let revision = await manager.feed.waitFor(undefined, signal);
+    if (manager.hasLeft(nodeId)) throw new BerthError('PermissionDenied', 'node has left', { reason: 'NODE_LEFT' });
     for (let attempt = 0; attempt < leaseAttemptsMax && !signal.aborted; attempt++) {
-      const network = this.#networkOf(request);
-      const decision = decideLease({
-        network: network.value,
-        leases: manager.tables.leasesOf(network.value.id),
-        takenUnits: manager.tables.takenUnits,
-        settings,
-        nodeId,
-        fullBlocks: request.fullBlocks,
-        attempt,
-      });
-      if (decision.kind === 'held') return { network: network.value, lease: decision.lease };
-      if (decision.kind === 'exhausted') throw exhausted(settings);
-      const writes =
-        decision.kind === 'take' ? takeBlock(network, decision.lease) : growNetwork(settings, network, decision.range);
+      const { network, lease, writes, final } = this.#decide(request, nodeId, attempt);
+      if (!writes) return { network: network.value, lease };
       const result = await store.txn(writes.group());
       if (result.committed) {
         revision = await manager.feed.waitFor({ epoch: revision.epoch, revision: result.revision }, signal);
-        if (decision.kind === 'take') return { network: network.value, lease: decision.lease };
+        if (final) return { network: network.value, lease };
       } else {
         await clock.sleep(1 + rng.next() * Math.min(raceBackoffMaxMs, 2 ** attempt), signal);
       }
@@ -106,16 +100,69 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
     });
   }
 
+  /** What a request comes to, as this replica knows the world; with `final` writes its lease stands. */
+  #decide(
+    request: LeaseBlockRequest,
+    nodeId: string,
+    attempt: number,
+  ): {
+    readonly network: Stored<Network>;
+    readonly lease: Lease | undefined;
+    readonly writes?: WriteSet;
+    readonly final?: boolean;
+  } {
+    const { manager, settings, rng } = this.#options;
+    const { tables } = manager;
+    const network = this.#networkOf(request);
+    const { id: networkId } = network.value;
+    const { address, vxlanPort, fullBlocks } = request;
+    const decision = decideLease({
+      network: network.value,
+      leases: tables.leasesOf(networkId),
+      takenUnits: tables.takenUnits,
+      settings,
+      nodeId,
+      fullBlocks,
+      attempt,
+    });
+    switch (decision.kind) {
+      case 'held': {
+        const { value } = decision.lease;
+        if (value.address === address && value.vxlanPort === vxlanPort) return { network, lease: value };
+        const writes = moveLease(decision.lease, { address, vxlanPort });
+        return { network, lease: { ...value, address, vxlanPort }, writes, final: true };
+      }
+      case 'take': {
+        const lease = { id: newId(rng), networkId, block: decision.block, nodeId, address, vxlanPort };
+        const writes = takeBlock(network, lease, tables.holders.get(holderId(networkId, nodeId)));
+        return { network, lease, writes, final: true };
+      }
+      case 'grow':
+        return { network, lease: undefined, writes: growNetwork(settings, network, decision.range) };
+      case 'exhausted':
+        throw exhausted(settings);
+      default:
+        return unreachable(decision);
+    }
+  }
+
   async releaseBlock(request: ReleaseBlockRequest, { caller }: Call): Promise<ReleaseBlockResponse> {
     const { store } = this.#options;
+    const { networkId, block, leaseId } = request;
     const nodeId = nodeOf(caller);
-    // The store itself is asked: this replica's mirror may not have seen the lease yet.
-    const { entry } = await store.get(leases.key(request.block));
-    const lease = entry && stored(leases, entry);
-    if (lease?.value.networkId !== request.networkId || lease.value.nodeId !== nodeId) return {};
-    // A block that is no longer held as it was read has been released by someone: by this node, for only it may.
-    await store.txn(releaseBlock(lease).group());
-    return {};
+    for (let attempt = 0; attempt < releaseAttemptsMax; attempt++) {
+      // The store itself is asked: this replica's mirror may not have seen the lease yet.
+      const [found, held] = await Promise.all([
+        store.get(leases.key(block)),
+        store.get(holders.key(networkId, nodeId)),
+      ]);
+      const lease = found.entry && stored(leases, found.entry);
+      if (lease?.value.networkId !== networkId || lease.value.nodeId !== nodeId) return {};
+      if (leaseId !== '' && lease.value.id !== leaseId) return {};
+      const holder = held.entry && stored(holders, held.entry);
+      if ((await store.txn(releaseBlock(lease, holder).group())).committed) return {};
+    }
+    throw new BerthError('Conflict', `block ${block} changes all the time: try again`, { reason: 'LEASE_RACE' });
   }
 
   /** Read from the store itself: a node removes what is missing in the answer. */
@@ -137,6 +184,10 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
 
   changes(request: ChangesRequest, { signal }: Call) {
     return this.#options.manager.feed.changes(request.scope, request.since, signal);
+  }
+
+  compareHeads(request: CompareHeadsRequest, { signal }: Call) {
+    return this.#options.manager.feed.compareHeads(request.heads, request.since, signal);
   }
 
   #networkOf(request: LeaseBlockRequest): Stored<Network> {

@@ -1,6 +1,9 @@
 import type { WatchAnswer } from '@berth/changes';
 import { RemoteMirror } from '@berth/changes';
 import { helloOf } from '@berth/contracts';
+import { LeaseBlockRequest, ReleaseBlockRequest } from '@berth/contracts/network';
+import type { Change as RegistryChange } from '@berth/contracts/registry';
+import { Node, NodeStatus } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { Stack } from '@berth/contracts/scheduler';
 import { NetworkSpec } from '@berth/contracts/workload';
@@ -66,6 +69,17 @@ class FakeScheduler {
   }
 }
 
+/** The registry's Watch, at its end: which nodes have left. */
+async function* watchNodes(left: readonly string[], signal: AbortSignal): AsyncGenerator<WatchAnswer<RegistryChange>> {
+  const changes = left.map((id) => ({
+    scopes: [`node.${id}`],
+    key: `node/${id}`,
+    resource: { $case: 'node' as const, value: Node.fromPartial({ id, status: NodeStatus.NODE_STATUS_LEFT }) },
+  }));
+  yield { revision: { epoch, revision: 1 }, reset: true, more: false, changes };
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+}
+
 function setUp(options: { replicas?: number; pool?: string } = {}) {
   const end = new AbortController();
   ends.push(end);
@@ -78,11 +92,21 @@ function setUp(options: { replicas?: number; pool?: string } = {}) {
     const mirror = new RemoteMirror<SchedulerChange>();
     const rng = new SeededRng(i + 1);
     const log = new MemoryLogger();
-    const manager = new NetworkManager({ store, clock, rng, log, settings, scheduler: mirror });
+    const registry = new RemoteMirror<RegistryChange>();
+    const manager = new NetworkManager({ store, clock, rng, log, settings, scheduler: mirror, registry });
     const call = (_since: unknown, signal: AbortSignal) => scheduler.watch(signal);
     mirror.run({ call, clock, rng, log, signal: end.signal }).catch((error) => failures.push(error));
     manager.run(end.signal).catch((error) => failures.push(error));
-    return new NetworkHandlers({ manager, store, clock, rng, settings, clusterId: 'c1' });
+    const handlers = new NetworkHandlers({ manager, store, clock, rng, settings, clusterId: 'c1' });
+    const lease = (request: Partial<LeaseBlockRequest>, call: ReturnType<typeof node>) =>
+      handlers.leaseBlock(LeaseBlockRequest.fromPartial(request), call);
+    const release = (request: Partial<ReleaseBlockRequest>, call: ReturnType<typeof node>) =>
+      handlers.releaseBlock(ReleaseBlockRequest.fromPartial(request), call);
+    const leave = (...left: string[]) => {
+      const nodes = { call: (_: unknown, ended: AbortSignal) => watchNodes(left, ended), clock, rng, log };
+      registry.run({ ...nodes, signal: end.signal }).catch((error) => failures.push(error));
+    };
+    return Object.assign(handlers, { lease, release, leave, manager });
   });
   const keys = async () => (await store.list('network/')).entries.map(({ key }) => key);
   return { clock, store, scheduler, replicas, handlers: replicas[0]!, keys, failures, end };
@@ -109,7 +133,7 @@ describe('network-manager', () => {
   it('says NETWORK_NOT_READY until the stack is seen, then leases, again the same block', async () => {
     const { clock, scheduler, handlers } = setUp();
     const ask = (fullBlocks: string[] = []) =>
-      run(clock, handlers.leaseBlock({ stackId: 's1', network: 'default', fullBlocks }, node('a')));
+      run(clock, handlers.lease({ stackId: 's1', network: 'default', fullBlocks }, node('a')));
     await expect(ask()).rejects.toMatchObject({ code: 'FailedPrecondition', reason: 'NETWORK_NOT_READY' });
     scheduler.set('s1', ['default']);
     await clock.advance(500);
@@ -131,13 +155,61 @@ describe('network-manager', () => {
     const request = { stackId: 's1', network: 'default', fullBlocks: [] };
     const answers = await run(
       clock,
-      Promise.all(Array.from({ length: 50 }, (_, i) => replicas[i % 3]!.leaseBlock(request, node(`node${i}`)))),
+      Promise.all(Array.from({ length: 50 }, (_, i) => replicas[i % 3]!.lease(request, node(`node${i}`)))),
     );
     expect(new Set(answers.map(({ lease }) => lease!.block)).size).toBe(50);
     const listed = await handlers.listNetworks({}, anyone);
     expect(listed.leases).toHaveLength(50);
     // 16 blocks, then 32, then room for 64 more.
     expect(listed.networks[0]!.ranges).toHaveLength(3);
+    expect(failures).toEqual([]);
+  });
+
+  it('takes one block however often, and at whichever replica at once, a request is carried out', async () => {
+    const { clock, scheduler, replicas, handlers } = setUp({ replicas: 3 });
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const full: string[] = [];
+    for (let round = 0; round < 3; round++) {
+      const request = { stackId: 's1', network: 'default', fullBlocks: [...full] };
+      // All decide on the same state: what one writes, the others have not seen.
+      const answers = await run(clock, Promise.all(replicas.map((replica) => replica.lease(request, node('a')))));
+      const blocks = new Set(answers.map(({ lease }) => lease!.block));
+      expect(blocks.size).toBe(1);
+      full.push(...blocks);
+    }
+    expect(new Set((await handlers.listNetworks({}, anyone)).leases.map(({ block }) => block))).toEqual(new Set(full));
+  });
+
+  it('a lease carries where its node is reached now, and a release ends only the lease that it names', async () => {
+    const { clock, scheduler, handlers, keys } = setUp();
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const ask = (address: string) =>
+      run(clock, handlers.lease({ stackId: 's1', network: 'default', address, vxlanPort: 7461 }, node('a')));
+    const { lease: first, network } = await ask('198.18.0.11');
+    expect(network).toMatchObject({ backend: 'vxlan', pool: '10.64.0.0/10', vni: expect.any(Number) });
+    const { lease: moved } = await ask('198.18.0.12');
+    expect(moved).toEqual({ ...first, address: '198.18.0.12' });
+    await expect(ask('nowhere')).rejects.toMatchObject({ code: 'InvalidArgument' });
+    const { networkId, block, id } = moved!;
+    await handlers.release({ networkId, block, leaseId: 'of another time' }, node('a'));
+    expect((await handlers.listLeases({}, node('a'))).leases).toEqual([moved]);
+    await handlers.release({ networkId, block, leaseId: id }, node('a'));
+    expect((await keys()).filter((key) => /block|holder/u.test(key))).toEqual([]);
+  });
+
+  it('a node that has left holds nothing, and gets nothing', async () => {
+    const { clock, scheduler, replicas, handlers, failures } = setUp({ replicas: 2 });
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const request = { stackId: 's1', network: 'default' };
+    for (const name of ['gone', 'stays']) await run(clock, handlers.lease(request, node(name)));
+    for (const replica of replicas) replica.leave('gone');
+    await clock.advance(1_000);
+    const left = (await handlers.listNetworks({}, anyone)).leases;
+    expect(left.map(({ nodeId }) => nodeId)).toEqual(['stays']);
+    await expect(run(clock, handlers.lease(request, node('gone')))).rejects.toMatchObject({ reason: 'NODE_LEFT' });
     expect(failures).toEqual([]);
   });
 
@@ -150,18 +222,18 @@ describe('network-manager', () => {
       const held = [];
       for (const name of ['a', 'b', 'c']) {
         const request = { stackId: id, network: 'default', fullBlocks: [] };
-        held.push({ name, lease: (await run(clock, replicas[cycle % 2]!.leaseBlock(request, node(name)))).lease! });
+        held.push({ name, lease: (await run(clock, replicas[cycle % 2]!.lease(request, node(name)))).lease! });
       }
       scheduler.set(id, ['default', 'back'], { removing: true });
       await clock.advance(1_000);
       const request = { stackId: id, network: 'default', fullBlocks: [] };
-      await expect(run(clock, replicas[0]!.leaseBlock(request, node('d')))).rejects.toMatchObject({
+      await expect(run(clock, replicas[0]!.lease(request, node('d')))).rejects.toMatchObject({
         reason: 'NETWORK_NOT_READY',
       });
       for (const { name, lease } of held) {
-        await replicas[0]!.releaseBlock({ networkId: lease.networkId, block: lease.block }, node('x'));
-        await replicas[0]!.releaseBlock({ networkId: lease.networkId, block: lease.block }, node(name));
-        await replicas[1]!.releaseBlock({ networkId: lease.networkId, block: lease.block }, node(name));
+        await replicas[0]!.release({ networkId: lease.networkId, block: lease.block }, node('x'));
+        await replicas[0]!.release({ networkId: lease.networkId, block: lease.block }, node(name));
+        await replicas[1]!.release({ networkId: lease.networkId, block: lease.block }, node(name));
       }
       scheduler.remove(id);
       await clock.advance(1_000);
@@ -208,10 +280,10 @@ describe('network-manager', () => {
       message: expect.stringContaining('remove stacks'),
     });
     for (let i = 0; i < 16; i++) {
-      await run(clock, handlers.leaseBlock({ stackId: 's1', network: 'a', fullBlocks: [] }, node(`n${i}`)));
+      await run(clock, handlers.lease({ stackId: 's1', network: 'a', fullBlocks: [] }, node(`n${i}`)));
     }
     await expect(
-      run(clock, handlers.leaseBlock({ stackId: 's1', network: 'a', fullBlocks: [] }, node('n16'))),
+      run(clock, handlers.lease({ stackId: 's1', network: 'a', fullBlocks: [] }, node('n16'))),
     ).rejects.toMatchObject({ code: 'Exhausted', reason: 'POOL_EXHAUSTED' });
   });
 
@@ -224,7 +296,7 @@ describe('network-manager', () => {
     const first = await watching.next();
     expect(first.value).toMatchObject({ reset: true, changes: [{ resource: { $case: 'network' } }] });
     const id = (await handlers.listNetworks({}, anyone)).networks[0]!.id;
-    await run(clock, handlers.leaseBlock({ stackId: 's1', network: 'default', fullBlocks: [] }, node('a')));
+    await run(clock, handlers.lease({ stackId: 's1', network: 'default', fullBlocks: [] }, node('a')));
     const changes = await handlers.changes({ scope: `network.${id}`, since: first.value!.revision }, anyone);
     expect(changes).toMatchObject({ reset: false, changes: [{ resource: { $case: 'lease' } }] });
     expect(changes.head?.revision).toBe(changes.revision?.revision);
@@ -241,7 +313,7 @@ describe('network-manager', () => {
     expect(failures).toEqual([]);
     store.setFull(false);
     await clock.advance(500);
-    const lease = handlers.leaseBlock({ stackId: 's1', network: 'default', fullBlocks: [] }, node('a'));
+    const lease = handlers.lease({ stackId: 's1', network: 'default', fullBlocks: [] }, node('a'));
     expect((await run(clock, lease)).lease).toBeDefined();
   });
 });

@@ -1,15 +1,18 @@
 import type { RemoteMirror, WriteSet } from '@berth/changes';
 import { ChangeFeed } from '@berth/changes';
 import type { Change } from '@berth/contracts/network';
+import type { Change as RegistryChange } from '@berth/contracts/registry';
+import { NodeStatus } from '@berth/contracts/registry';
 import type { Change as SchedulerChange, Stack } from '@berth/contracts/scheduler';
 import type { Clock, Logger, Rng, Store } from '@berth/kernel';
 import { isPassing, newId, unreachable } from '@berth/kernel';
 import type { NetworkSettings } from '@berth/workload';
+import { pickVni } from '../domain/backend.ts';
 import type { DeclaredStacks, NetworkAction } from '../domain/reconcile.ts';
 import { reconcileNetworks } from '../domain/reconcile.ts';
 import { networkOwner } from '../domain/records.ts';
 import { claimId, NetworkTables } from '../domain/tables.ts';
-import { createNetwork, dropRange, removeNetwork, startDeleting } from '../domain/writes.ts';
+import { createNetwork, dropRange, releaseBlock, removeNetwork, startDeleting } from '../domain/writes.ts';
 
 /** Pause after a lost race or a silent store before deciding again. */
 const retryMs = 200;
@@ -22,6 +25,8 @@ export interface NetworkManagerOptions {
   readonly settings: NetworkSettings;
   /** The scheduler's resources (stacks are enough). Run by the caller. */
   readonly scheduler: RemoteMirror<SchedulerChange>;
+  /** The registry's resources (nodes are enough). Run by the caller. */
+  readonly registry: RemoteMirror<RegistryChange>;
 }
 
 /**
@@ -34,6 +39,7 @@ export class NetworkManager {
   readonly #options: NetworkManagerOptions;
   /** Claims that wait for room in the pool; logged once. */
   readonly #blocked = new Set<string>();
+  #leftNodes: ReadonlySet<string> = new Set();
   #wake: () => void = () => {};
   #dirty = true;
 
@@ -60,6 +66,11 @@ export class NetworkManager {
     );
   }
 
+  /** Has the node left the cluster for good, as far as this replica knows? */
+  hasLeft(nodeId: string): boolean {
+    return this.#leftNodes.has(nodeId);
+  }
+
   /** Runs until the signal aborts; rejects when something failed that can't be tried again. */
   async run(signal: AbortSignal): Promise<void> {
     const ends = [
@@ -70,6 +81,7 @@ export class NetworkManager {
         const concerned = step.kind !== 'changes' || step.changes.some(({ key }) => key.startsWith('stack/'));
         if (concerned) this.#touch();
       }),
+      this.#options.registry.onStep(() => this.#noteNodes()),
     ];
     const stop = (): void => this.#wake();
     signal.addEventListener('abort', stop);
@@ -108,7 +120,8 @@ export class NetworkManager {
   async #round(): Promise<boolean> {
     if (!this.feed.synced) return true;
     const declared = this.#declared();
-    const actions = reconcileNetworks({ state: this.tables, settings: this.#options.settings, declared });
+    const { settings } = this.#options;
+    const actions = reconcileNetworks({ state: this.tables, settings, declared, leftNodes: this.#leftNodes });
     let all = true;
     for (const action of actions) {
       const writes = this.#plan(action, declared);
@@ -136,12 +149,15 @@ export class NetworkManager {
     if (action.kind === 'create') {
       if (!declared) return undefined;
       const { stack, spec, range } = action;
-      return createNetwork(settings, { id: newId(rng), stack, spec, range, declaredAt: declared.revision });
+      const id = newId(rng);
+      const vni = pickVni(id, this.tables.takenVnis);
+      return createNetwork(settings, { id, stack, spec, range, vni, declaredAt: declared.revision });
     }
     if (action.kind === 'blocked') {
       this.#reportBlocked(action);
       return undefined;
     }
+    if (action.kind === 'release') return releaseBlock(action.lease, action.holder);
     const network = this.tables.networks.get(action.network.id);
     if (!network) return undefined;
     switch (action.kind) {
@@ -161,6 +177,9 @@ export class NetworkManager {
     if (action.kind === 'create') {
       this.#blocked.delete(claimId(action.stack.id, action.spec.name));
       log.info({ stack: action.stack.name, network: action.spec.name, range: action.range }, 'network created');
+    } else if (action.kind === 'release') {
+      const { nodeId, block } = action.lease.value;
+      log.info({ nodeId, block }, 'block of a node that has left is free again');
     } else if (action.kind !== 'blocked') {
       const { id, stack, name } = action.network;
       log.info({ networkId: id, stack, network: name }, `network: ${action.kind}`);
@@ -172,6 +191,15 @@ export class NetworkManager {
     if (this.#blocked.has(id)) return;
     this.#blocked.add(id);
     this.#options.log.error({ stack: stack.name, network: spec.name }, 'no room in the address pool for this network');
+  }
+
+  #noteNodes(): void {
+    const left = [...this.#options.registry.resources.values()].flatMap(({ resource }) =>
+      resource?.$case === 'node' && resource.value.status === NodeStatus.NODE_STATUS_LEFT ? [resource.value.id] : [],
+    );
+    const news = left.some((id) => !this.#leftNodes.has(id));
+    this.#leftNodes = new Set(left);
+    if (news) this.#touch();
   }
 
   #touch(): void {

@@ -4,7 +4,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
-import { Hello, Revision } from "../../workload/v1/common.ts";
+import { Hello, Revision, ScopeHead } from "../../workload/v1/common.ts";
 import { NetworkSpec } from "../../workload/v1/stack.ts";
 
 /** Network is an application network. */
@@ -31,6 +31,12 @@ export interface Network {
   blockPrefix: number;
   /** Name for people: the file's `name:`, or "<stack>_<name>". Only one stack of a namespace may use it. */
   fullName: string;
+  /** VXLAN network identifier, 4096 to 2^24-1; no two networks of the cluster have the same. */
+  vni: number;
+  /** How its blocks reach each other over hosts: "vxlan" (default), or "host-gw" for hosts on one LAN. */
+  backend: string;
+  /** The cluster's address pool in CIDR form, out of which all networks' ranges are. */
+  pool: string;
 }
 
 export interface Network_DriverOptsEntry {
@@ -46,6 +52,12 @@ export interface Lease {
   block: string;
   /** Node. */
   nodeId: string;
+  /** Address of the node's host, at which other hosts reach its containers' blocks. */
+  address: string;
+  /** UDP port at which the node's host takes VXLAN packets. */
+  vxlanPort: number;
+  /** Id of this lease; a block that is leased again has another one. */
+  id: string;
 }
 
 /** Change is one change of one resource. */
@@ -101,6 +113,10 @@ export interface LeaseBlockRequest {
   network: string;
   /** Blocks of this network that the node holds and has filled. */
   fullBlocks: string[];
+  /** Address of the caller's host. */
+  address: string;
+  /** UDP port at which the caller's host takes VXLAN packets. */
+  vxlanPort: number;
 }
 
 /** LeaseBlockResponse gives a block. */
@@ -119,6 +135,8 @@ export interface ReleaseBlockRequest {
   networkId: string;
   /** Block in CIDR form. */
   block: string;
+  /** Lease that ends: one that was taken since then stays. Empty: whichever the caller holds. */
+  leaseId: string;
 }
 
 /** ReleaseBlockResponse is empty. */
@@ -187,6 +205,22 @@ export interface ChangesResponse {
   head: Revision | undefined;
 }
 
+/** CompareHeadsRequest holds a reader's heads. */
+export interface CompareHeadsRequest {
+  /** Heads the caller holds. */
+  heads: ScopeHead[];
+  /** The answer must stand for at least this revision. */
+  since: Revision | undefined;
+}
+
+/** CompareHeadsResponse holds what differs. */
+export interface CompareHeadsResponse {
+  /** Heads that differ; revision 0 for a scope that is gone. */
+  heads: ScopeHead[];
+  /** Revision of the answer. */
+  revision: Revision | undefined;
+}
+
 function createBaseNetwork(): Network {
   return {
     id: "",
@@ -200,6 +234,9 @@ function createBaseNetwork(): Network {
     deleting: false,
     blockPrefix: 0,
     fullName: "",
+    vni: 0,
+    backend: "",
+    pool: "",
   };
 }
 
@@ -239,6 +276,15 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
     }
     if (message.fullName !== "") {
       writer.uint32(90).string(message.fullName);
+    }
+    if (message.vni !== 0) {
+      writer.uint32(96).uint32(message.vni);
+    }
+    if (message.backend !== "") {
+      writer.uint32(106).string(message.backend);
+    }
+    if (message.pool !== "") {
+      writer.uint32(114).string(message.pool);
     }
     return writer;
   },
@@ -347,6 +393,30 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
             message.fullName = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.vni = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.backend = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -410,6 +480,9 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
         : isSet(object.full_name)
         ? globalThis.String(object.full_name)
         : "",
+      vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
+      backend: isSet(object.backend) ? globalThis.String(object.backend) : "",
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
     };
   },
 
@@ -454,6 +527,15 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
     if (message.fullName !== "") {
       obj.fullName = message.fullName;
     }
+    if (message.vni !== 0) {
+      obj.vni = Math.round(message.vni);
+    }
+    if (message.backend !== "") {
+      obj.backend = message.backend;
+    }
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
     return obj;
   },
 
@@ -481,6 +563,9 @@ export const Network: MessageFns<Network, "berth.network.v1.Network"> = {
     message.deleting = object.deleting ?? false;
     message.blockPrefix = object.blockPrefix ?? 0;
     message.fullName = object.fullName ?? "";
+    message.vni = object.vni ?? 0;
+    message.backend = object.backend ?? "";
+    message.pool = object.pool ?? "";
     return message;
   },
 };
@@ -574,7 +659,7 @@ export const Network_DriverOptsEntry: MessageFns<Network_DriverOptsEntry, "berth
   };
 
 function createBaseLease(): Lease {
-  return { networkId: "", block: "", nodeId: "" };
+  return { networkId: "", block: "", nodeId: "", address: "", vxlanPort: 0, id: "" };
 }
 
 export const Lease: MessageFns<Lease, "berth.network.v1.Lease"> = {
@@ -589,6 +674,15 @@ export const Lease: MessageFns<Lease, "berth.network.v1.Lease"> = {
     }
     if (message.nodeId !== "") {
       writer.uint32(26).string(message.nodeId);
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    if (message.vxlanPort !== 0) {
+      writer.uint32(40).uint32(message.vxlanPort);
+    }
+    if (message.id !== "") {
+      writer.uint32(50).string(message.id);
     }
     return writer;
   },
@@ -630,6 +724,30 @@ export const Lease: MessageFns<Lease, "berth.network.v1.Lease"> = {
             message.nodeId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.vxlanPort = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -655,6 +773,13 @@ export const Lease: MessageFns<Lease, "berth.network.v1.Lease"> = {
         : isSet(object.node_id)
         ? globalThis.String(object.node_id)
         : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      vxlanPort: isSet(object.vxlanPort)
+        ? globalThis.Number(object.vxlanPort)
+        : isSet(object.vxlan_port)
+        ? globalThis.Number(object.vxlan_port)
+        : 0,
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
     };
   },
 
@@ -669,6 +794,15 @@ export const Lease: MessageFns<Lease, "berth.network.v1.Lease"> = {
     if (message.nodeId !== "") {
       obj.nodeId = message.nodeId;
     }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.vxlanPort !== 0) {
+      obj.vxlanPort = Math.round(message.vxlanPort);
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
     return obj;
   },
 
@@ -680,6 +814,9 @@ export const Lease: MessageFns<Lease, "berth.network.v1.Lease"> = {
     message.networkId = object.networkId ?? "";
     message.block = object.block ?? "";
     message.nodeId = object.nodeId ?? "";
+    message.address = object.address ?? "";
+    message.vxlanPort = object.vxlanPort ?? 0;
+    message.id = object.id ?? "";
     return message;
   },
 };
@@ -1138,7 +1275,7 @@ export const ListNetworksResponse: MessageFns<ListNetworksResponse, "berth.netwo
 };
 
 function createBaseLeaseBlockRequest(): LeaseBlockRequest {
-  return { stackId: "", network: "", fullBlocks: [] };
+  return { stackId: "", network: "", fullBlocks: [], address: "", vxlanPort: 0 };
 }
 
 export const LeaseBlockRequest: MessageFns<LeaseBlockRequest, "berth.network.v1.LeaseBlockRequest"> = {
@@ -1153,6 +1290,12 @@ export const LeaseBlockRequest: MessageFns<LeaseBlockRequest, "berth.network.v1.
     }
     for (const v of message.fullBlocks) {
       writer.uint32(26).string(v!);
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    if (message.vxlanPort !== 0) {
+      writer.uint32(40).uint32(message.vxlanPort);
     }
     return writer;
   },
@@ -1194,6 +1337,22 @@ export const LeaseBlockRequest: MessageFns<LeaseBlockRequest, "berth.network.v1.
             message.fullBlocks.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.vxlanPort = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1219,6 +1378,12 @@ export const LeaseBlockRequest: MessageFns<LeaseBlockRequest, "berth.network.v1.
         : globalThis.Array.isArray(object?.full_blocks)
         ? object.full_blocks.map((e: any) => globalThis.String(e))
         : [],
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      vxlanPort: isSet(object.vxlanPort)
+        ? globalThis.Number(object.vxlanPort)
+        : isSet(object.vxlan_port)
+        ? globalThis.Number(object.vxlan_port)
+        : 0,
     };
   },
 
@@ -1233,6 +1398,12 @@ export const LeaseBlockRequest: MessageFns<LeaseBlockRequest, "berth.network.v1.
     if (message.fullBlocks?.length) {
       obj.fullBlocks = message.fullBlocks;
     }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.vxlanPort !== 0) {
+      obj.vxlanPort = Math.round(message.vxlanPort);
+    }
     return obj;
   },
 
@@ -1244,6 +1415,8 @@ export const LeaseBlockRequest: MessageFns<LeaseBlockRequest, "berth.network.v1.
     message.stackId = object.stackId ?? "";
     message.network = object.network ?? "";
     message.fullBlocks = object.fullBlocks?.map((e) => e) || [];
+    message.address = object.address ?? "";
+    message.vxlanPort = object.vxlanPort ?? 0;
     return message;
   },
 };
@@ -1338,7 +1511,7 @@ export const LeaseBlockResponse: MessageFns<LeaseBlockResponse, "berth.network.v
 };
 
 function createBaseReleaseBlockRequest(): ReleaseBlockRequest {
-  return { networkId: "", block: "" };
+  return { networkId: "", block: "", leaseId: "" };
 }
 
 export const ReleaseBlockRequest: MessageFns<ReleaseBlockRequest, "berth.network.v1.ReleaseBlockRequest"> = {
@@ -1350,6 +1523,9 @@ export const ReleaseBlockRequest: MessageFns<ReleaseBlockRequest, "berth.network
     }
     if (message.block !== "") {
       writer.uint32(18).string(message.block);
+    }
+    if (message.leaseId !== "") {
+      writer.uint32(26).string(message.leaseId);
     }
     return writer;
   },
@@ -1383,6 +1559,14 @@ export const ReleaseBlockRequest: MessageFns<ReleaseBlockRequest, "berth.network
             message.block = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leaseId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1403,6 +1587,11 @@ export const ReleaseBlockRequest: MessageFns<ReleaseBlockRequest, "berth.network
         ? globalThis.String(object.network_id)
         : "",
       block: isSet(object.block) ? globalThis.String(object.block) : "",
+      leaseId: isSet(object.leaseId)
+        ? globalThis.String(object.leaseId)
+        : isSet(object.lease_id)
+        ? globalThis.String(object.lease_id)
+        : "",
     };
   },
 
@@ -1414,6 +1603,9 @@ export const ReleaseBlockRequest: MessageFns<ReleaseBlockRequest, "berth.network
     if (message.block !== "") {
       obj.block = message.block;
     }
+    if (message.leaseId !== "") {
+      obj.leaseId = message.leaseId;
+    }
     return obj;
   },
 
@@ -1424,6 +1616,7 @@ export const ReleaseBlockRequest: MessageFns<ReleaseBlockRequest, "berth.network
     const message = createBaseReleaseBlockRequest();
     message.networkId = object.networkId ?? "";
     message.block = object.block ?? "";
+    message.leaseId = object.leaseId ?? "";
     return message;
   },
 };
@@ -2059,6 +2252,184 @@ export const ChangesResponse: MessageFns<ChangesResponse, "berth.network.v1.Chan
   },
 };
 
+function createBaseCompareHeadsRequest(): CompareHeadsRequest {
+  return { heads: [], since: undefined };
+}
+
+export const CompareHeadsRequest: MessageFns<CompareHeadsRequest, "berth.network.v1.CompareHeadsRequest"> = {
+  $type: "berth.network.v1.CompareHeadsRequest" as const,
+
+  encode(message: CompareHeadsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.heads) {
+      ScopeHead.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.since !== undefined) {
+      Revision.encode(message.since, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompareHeadsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompareHeadsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.heads.push(ScopeHead.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.since = Revision.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CompareHeadsRequest {
+    return {
+      heads: globalThis.Array.isArray(object?.heads) ? object.heads.map((e: any) => ScopeHead.fromJSON(e)) : [],
+      since: isSet(object.since) ? Revision.fromJSON(object.since) : undefined,
+    };
+  },
+
+  toJSON(message: CompareHeadsRequest): unknown {
+    const obj: any = {};
+    if (message.heads?.length) {
+      obj.heads = message.heads.map((e) => ScopeHead.toJSON(e));
+    }
+    if (message.since !== undefined) {
+      obj.since = Revision.toJSON(message.since);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CompareHeadsRequest>, I>>(base?: I): CompareHeadsRequest {
+    return CompareHeadsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CompareHeadsRequest>, I>>(object: I): CompareHeadsRequest {
+    const message = createBaseCompareHeadsRequest();
+    message.heads = object.heads?.map((e) => ScopeHead.fromPartial(e)) || [];
+    message.since = (object.since !== undefined && object.since !== null)
+      ? Revision.fromPartial(object.since)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCompareHeadsResponse(): CompareHeadsResponse {
+  return { heads: [], revision: undefined };
+}
+
+export const CompareHeadsResponse: MessageFns<CompareHeadsResponse, "berth.network.v1.CompareHeadsResponse"> = {
+  $type: "berth.network.v1.CompareHeadsResponse" as const,
+
+  encode(message: CompareHeadsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.heads) {
+      ScopeHead.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.revision !== undefined) {
+      Revision.encode(message.revision, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompareHeadsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompareHeadsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.heads.push(ScopeHead.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.revision = Revision.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CompareHeadsResponse {
+    return {
+      heads: globalThis.Array.isArray(object?.heads) ? object.heads.map((e: any) => ScopeHead.fromJSON(e)) : [],
+      revision: isSet(object.revision) ? Revision.fromJSON(object.revision) : undefined,
+    };
+  },
+
+  toJSON(message: CompareHeadsResponse): unknown {
+    const obj: any = {};
+    if (message.heads?.length) {
+      obj.heads = message.heads.map((e) => ScopeHead.toJSON(e));
+    }
+    if (message.revision !== undefined) {
+      obj.revision = Revision.toJSON(message.revision);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CompareHeadsResponse>, I>>(base?: I): CompareHeadsResponse {
+    return CompareHeadsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CompareHeadsResponse>, I>>(object: I): CompareHeadsResponse {
+    const message = createBaseCompareHeadsResponse();
+    message.heads = object.heads?.map((e) => ScopeHead.fromPartial(e)) || [];
+    message.revision = (object.revision !== undefined && object.revision !== null)
+      ? Revision.fromPartial(object.revision)
+      : undefined;
+    return message;
+  },
+};
+
 /** NetworkService gives out address ranges and blocks. */
 export type NetworkServiceDefinition = typeof NetworkServiceDefinition;
 export const NetworkServiceDefinition = {
@@ -2158,7 +2529,8 @@ export const NetworkServiceDefinition = {
       },
     },
     /**
-     * LeaseBlock gives the calling node a block of a network: one it already holds, or, if those are `full`, one more.
+     * LeaseBlock gives the calling node a block of a network: one it already holds, or, if those are `full`, one more. The
+     * lease it answers with carries the address and port of the request.
      * FAILED_PRECONDITION with reason NETWORK_NOT_READY as long as the network does not exist yet.
      */
     leaseBlock: {
@@ -2409,6 +2781,122 @@ export const NetworkServiceDefinition = {
         },
       },
     },
+    /** CompareHeads says which scopes a reader has missed changes of. */
+    compareHeads: {
+      name: "CompareHeads",
+      requestType: CompareHeadsRequest as typeof CompareHeadsRequest,
+      requestStream: false,
+      responseType: CompareHeadsResponse as typeof CompareHeadsResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              98,
+              10,
+              8,
+              111,
+              112,
+              101,
+              114,
+              97,
+              116,
+              111,
+              114,
+              10,
+              6,
+              114,
+              101,
+              97,
+              100,
+              101,
+              114,
+              10,
+              10,
+              115,
+              117,
+              98,
+              115,
+              99,
+              114,
+              105,
+              98,
+              101,
+              114,
+              10,
+              4,
+              110,
+              111,
+              100,
+              101,
+              10,
+              17,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              115,
+              99,
+              104,
+              101,
+              100,
+              117,
+              108,
+              101,
+              114,
+              10,
+              16,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              114,
+              101,
+              103,
+              105,
+              115,
+              116,
+              114,
+              121,
+              10,
+              23,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              110,
+              101,
+              116,
+              119,
+              111,
+              114,
+              107,
+              45,
+              109,
+              97,
+              110,
+              97,
+              103,
+              101,
+              114,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
   },
 } as const;
 
@@ -2424,7 +2912,8 @@ export interface NetworkServiceImplementation<CallContextExt = {}> {
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListNetworksResponse>>;
   /**
-   * LeaseBlock gives the calling node a block of a network: one it already holds, or, if those are `full`, one more.
+   * LeaseBlock gives the calling node a block of a network: one it already holds, or, if those are `full`, one more. The
+   * lease it answers with carries the address and port of the request.
    * FAILED_PRECONDITION with reason NETWORK_NOT_READY as long as the network does not exist yet.
    */
   leaseBlock(
@@ -2448,6 +2937,11 @@ export interface NetworkServiceImplementation<CallContextExt = {}> {
   ): ServerStreamingMethodResult<DeepPartial<WatchResponse>>;
   /** Changes is Watch's unary form for one scope. */
   changes(request: ChangesRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ChangesResponse>>;
+  /** CompareHeads says which scopes a reader has missed changes of. */
+  compareHeads(
+    request: CompareHeadsRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<CompareHeadsResponse>>;
 }
 
 export interface NetworkServiceClient<CallOptionsExt = {}> {
@@ -2462,7 +2956,8 @@ export interface NetworkServiceClient<CallOptionsExt = {}> {
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListNetworksResponse>;
   /**
-   * LeaseBlock gives the calling node a block of a network: one it already holds, or, if those are `full`, one more.
+   * LeaseBlock gives the calling node a block of a network: one it already holds, or, if those are `full`, one more. The
+   * lease it answers with carries the address and port of the request.
    * FAILED_PRECONDITION with reason NETWORK_NOT_READY as long as the network does not exist yet.
    */
   leaseBlock(
@@ -2483,6 +2978,11 @@ export interface NetworkServiceClient<CallOptionsExt = {}> {
   watch(request: DeepPartial<WatchRequest>, options?: CallOptions & CallOptionsExt): AsyncIterable<WatchResponse>;
   /** Changes is Watch's unary form for one scope. */
   changes(request: DeepPartial<ChangesRequest>, options?: CallOptions & CallOptionsExt): Promise<ChangesResponse>;
+  /** CompareHeads says which scopes a reader has missed changes of. */
+  compareHeads(
+    request: DeepPartial<CompareHeadsRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<CompareHeadsResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

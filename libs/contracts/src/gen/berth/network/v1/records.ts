@@ -36,6 +36,27 @@ export interface RangeUnit {
   networkId: string;
 }
 
+/** VniClaim binds a VXLAN network identifier to the network that has it. `network/vni/<vni>` */
+export interface VniClaim {
+  /** VXLAN network identifier. */
+  vni: number;
+  /** Network that has it. */
+  networkId: string;
+}
+
+/**
+ * Holder lists the blocks of a network that one node holds. Every lease and release rewrites it by compare, so that a
+ * request that is carried out twice, or at a replica that lags, takes one block. `network/holder/<network>/<node>`
+ */
+export interface Holder {
+  /** Network. */
+  networkId: string;
+  /** Node. */
+  nodeId: string;
+  /** Blocks in CIDR form. */
+  blocks: string[];
+}
+
 function createBaseNetworkClaim(): NetworkClaim {
   return { stackId: "", name: "", networkId: "", declaredAt: undefined };
 }
@@ -272,6 +293,208 @@ export const RangeUnit: MessageFns<RangeUnit, "berth.network.v1.RangeUnit"> = {
     message.unit = object.unit ?? "";
     message.range = object.range ?? "";
     message.networkId = object.networkId ?? "";
+    return message;
+  },
+};
+
+function createBaseVniClaim(): VniClaim {
+  return { vni: 0, networkId: "" };
+}
+
+export const VniClaim: MessageFns<VniClaim, "berth.network.v1.VniClaim"> = {
+  $type: "berth.network.v1.VniClaim" as const,
+
+  encode(message: VniClaim, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vni !== 0) {
+      writer.uint32(8).uint32(message.vni);
+    }
+    if (message.networkId !== "") {
+      writer.uint32(18).string(message.networkId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VniClaim {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVniClaim();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.vni = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.networkId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VniClaim {
+    return {
+      vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
+      networkId: isSet(object.networkId)
+        ? globalThis.String(object.networkId)
+        : isSet(object.network_id)
+        ? globalThis.String(object.network_id)
+        : "",
+    };
+  },
+
+  toJSON(message: VniClaim): unknown {
+    const obj: any = {};
+    if (message.vni !== 0) {
+      obj.vni = Math.round(message.vni);
+    }
+    if (message.networkId !== "") {
+      obj.networkId = message.networkId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<VniClaim>, I>>(base?: I): VniClaim {
+    return VniClaim.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VniClaim>, I>>(object: I): VniClaim {
+    const message = createBaseVniClaim();
+    message.vni = object.vni ?? 0;
+    message.networkId = object.networkId ?? "";
+    return message;
+  },
+};
+
+function createBaseHolder(): Holder {
+  return { networkId: "", nodeId: "", blocks: [] };
+}
+
+export const Holder: MessageFns<Holder, "berth.network.v1.Holder"> = {
+  $type: "berth.network.v1.Holder" as const,
+
+  encode(message: Holder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.networkId !== "") {
+      writer.uint32(10).string(message.networkId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    for (const v of message.blocks) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Holder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHolder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.networkId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.blocks.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Holder {
+    return {
+      networkId: isSet(object.networkId)
+        ? globalThis.String(object.networkId)
+        : isSet(object.network_id)
+        ? globalThis.String(object.network_id)
+        : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      blocks: globalThis.Array.isArray(object?.blocks) ? object.blocks.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: Holder): unknown {
+    const obj: any = {};
+    if (message.networkId !== "") {
+      obj.networkId = message.networkId;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.blocks?.length) {
+      obj.blocks = message.blocks;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Holder>, I>>(base?: I): Holder {
+    return Holder.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Holder>, I>>(object: I): Holder {
+    const message = createBaseHolder();
+    message.networkId = object.networkId ?? "";
+    message.nodeId = object.nodeId ?? "";
+    message.blocks = object.blocks?.map((e) => e) || [];
     return message;
   },
 };
