@@ -1,42 +1,14 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { AgentContainerOptions } from '@berth/workload';
+import { agentRunArguments } from '@berth/workload';
 import { run, tryRun } from '../system/run.ts';
 import { listens } from './listens.ts';
 import { agentSocket } from './place.ts';
 
 const startTimeoutMs = 60_000;
 const settingsLabel = 'io.berth.start';
-
-export interface AgentContainerOptions {
-  /** For DOCKER_HOST; undefined: the docker client's own engine. */
-  readonly dockerHost: string | undefined;
-  /** Container's name. */
-  readonly name: string;
-  /** State of the agent and of the control plane; the same path inside and outside. */
-  readonly stateDir: string;
-  /** Image of the agent, by its content. */
-  readonly image: string;
-  /** Images of the control plane by app, by their content: a new build replaces what runs. */
-  readonly environment: Readonly<Record<string, string>>;
-}
-
-/** Arguments of `docker run`: the README shows the same line to those who do it by hand. */
-export function agentRunArguments(options: AgentContainerOptions): string[] {
-  const socket = (options.dockerHost ?? 'unix:///var/run/docker.sock').replace('unix://', '');
-  return [
-    ...['--name', options.name, '--restart', 'always', '--network', 'host', '--pid', 'host'],
-    ...['--cap-drop', 'ALL', '--cap-add', 'NET_ADMIN', '--cap-add', 'NET_RAW', '--cap-add', 'NET_BIND_SERVICE'],
-    ...['--cap-add', 'DAC_OVERRIDE', '--cap-add', 'CHOWN', '--cap-add', 'FOWNER'],
-    ...['--volume', `${socket}:/var/run/docker.sock`],
-    ...['--volume', `${options.stateDir}:${options.stateDir}`],
-    // Where names outside the cluster are asked; a bind of the folder, so that a replaced file is seen.
-    ...['--volume', '/etc:/host/etc:ro'],
-    ...['--env', `BERTH_STATE_DIR=${options.stateDir}`],
-    ...Object.entries(options.environment).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
-    options.image,
-  ];
-}
 
 /** Each part of the control plane by its content, so that a new build replaces it and an unchanged one stays. */
 export function controlPlaneImages(reference: (name: string) => string): Record<string, string> {

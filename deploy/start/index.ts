@@ -1,2 +1,2 @@
-export { type AgentContainerOptions, agentRunArguments, controlPlaneImages } from './agent-container.ts';
+export { controlPlaneImages } from './agent-container.ts';
 export { agentSocket } from './place.ts';

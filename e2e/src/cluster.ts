@@ -2,17 +2,34 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { guestbookImages, imageTemplate, productImages } from '@berth/deploy/images';
-import { agentRunArguments, agentSocket } from '@berth/deploy/start';
+import { agentSocket } from '@berth/deploy/start';
 import type { ExecOptions, ExecResult, Host, Lab } from '@berth/testing-hosts';
 import { createLab } from '@berth/testing-hosts';
+import { agentRunArguments } from '@berth/workload';
 
 export const images = [...productImages, ...guestbookImages, 'busybox:latest'];
 export const cli = join(import.meta.dirname, '../../apps/cli/src/main.ts');
 
-/** A whole Berth on a host of its own: engine, agent in its container, control plane, an operator with the CLI. */
+export interface ClusterOptions {
+  /** How many hosts, all of them nodes. Default 1. */
+  readonly hosts?: number;
+  /** Arguments of every engine. */
+  readonly dockerdArgs?: readonly string[];
+}
+
+/** A new node is ready after this time, or its test fails. */
+const readyTimeoutMs = 30_000;
+
+/** A whole Berth on hosts of its own: engines, agents in containers, control plane, an operator with the CLI. */
 export interface Cluster {
   readonly lab: Lab;
+  /** All that are nodes, or were. */
+  readonly hosts: readonly Host[];
+  /** The manager, the first of them: here `berth` and `docker` run. */
   readonly host: Host;
+  /** Images that every engine of the lab has. */
+  readonly images: readonly string[];
+  /** State of the manager's agent. */
   readonly stateDir: string;
   /** Folder of the operator's contexts. */
   readonly configDir: string;
@@ -25,6 +42,10 @@ export interface Cluster {
   /** Writes a Compose file and gives its path. */
   compose(name: string, text: string): string;
   docker(args: readonly string[]): Promise<string>;
+  /** Runs on a host what `berth cluster token` prints, and waits until it is a ready node. Returns the node's id. */
+  join(host: Host): Promise<string>;
+  /** Starts one more host, with the images; {@link join} makes it a node. */
+  addHost(): Promise<Host>;
   /** Ids of the containers of a stack or of one of its services, newest first. */
   containers(stack: string, service?: string): Promise<string[]>;
   /** Runs a command in a container. */
@@ -43,10 +64,10 @@ export function sharedCluster(): Promise<Cluster> {
   return shared;
 }
 
-/** Starts a cluster; nothing is left of it after dispose. */
-export async function startCluster(): Promise<Cluster> {
+/** Starts a cluster, all nodes ready; nothing is left of it after dispose. */
+export async function startCluster({ hosts = 1, dockerdArgs = [] }: ClusterOptions = {}): Promise<Cluster> {
   const template = await imageTemplate(images);
-  const lab = await createLab({ hosts: 1, template });
+  const lab = await createLab({ hosts, template, dockerdArgs });
   try {
     return await clusterOn(lab);
   } catch (error) {
@@ -57,6 +78,7 @@ export async function startCluster(): Promise<Cluster> {
 
 async function clusterOn(lab: Lab): Promise<Cluster> {
   const host = lab.hosts[0] as Host;
+  const hosts = [host];
   const stateDir = join(host.dir, 'berth');
   const configDir = join(host.dir, 'config');
   const files = join(host.dir, 'compose');
@@ -81,7 +103,9 @@ async function clusterOn(lab: Lab): Promise<Cluster> {
   };
   const cluster: Cluster = {
     lab,
+    hosts,
     host,
+    images,
     stateDir,
     configDir,
     tryBerth,
@@ -93,6 +117,18 @@ async function clusterOn(lab: Lab): Promise<Cluster> {
       return path;
     },
     docker: (args) => host.docker(args),
+    async join(newcomer) {
+      if (!hosts.includes(newcomer)) hosts.push(newcomer);
+      await newcomer.exec(['sh', '-c', await berth(['cluster', 'token'])]);
+      return retry(readyTimeoutMs, async () => {
+        const nodes = await cluster.json<readonly NodeLine[]>(['node', 'ls']);
+        const node = nodes.find((each) => each.hostname === newcomer.name && each.status === 'ready');
+        if (node) return node.id;
+        const log = await newcomer.docker(['logs', '--tail', '20', 'berth-agent']);
+        throw new Error(`${newcomer.name} is no ready node: ${JSON.stringify(nodes)}; its agent's log ends:\n${log}`);
+      });
+    },
+    addHost: () => lab.addHost(),
     async containers(stack, service) {
       const filters = [`label=berth.stack=${stack}`, ...(service ? [`label=berth.service=${service}`] : [])];
       const args = ['ps', '--quiet', '--no-trunc', ...filters.flatMap((filter) => ['--filter', filter])];
@@ -116,7 +152,14 @@ async function clusterOn(lab: Lab): Promise<Cluster> {
       '24',
     ]);
   });
+  for (const newcomer of lab.hosts.slice(1)) await cluster.join(newcomer);
   return cluster;
+}
+
+interface NodeLine {
+  readonly id: string;
+  readonly hostname: string;
+  readonly status: string;
 }
 
 /** Tries again until it works; then, or after the time, what happened last counts. */

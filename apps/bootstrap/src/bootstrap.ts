@@ -55,7 +55,7 @@ export async function bootstrap(options: BootstrapOptions): Promise<{ readonly f
 
 async function prepare(options: BootstrapOptions): Promise<boolean> {
   const { store, rng, clock, clusterId, tokenSha256 } = options;
-  const token: JoinToken = { secretSha256: tokenSha256, createdAtMs: clock.wall() };
+  const token: JoinToken = { secretSha256: tokenSha256, createdAtMs: clock.wall(), expiresAtMs: 0 };
   const { committed } = await store.txn({
     compares: [{ kind: 'absent', key: metaKeys.clusterId }],
     ops: [

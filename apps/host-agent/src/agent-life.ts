@@ -7,6 +7,7 @@ import { CertStore } from '@berth/identity';
 import type { Identity } from '@berth/kernel';
 import { fileTls } from '@berth/rpc';
 import type { Base } from './base.ts';
+import type { Config } from './config.ts';
 import { startControlPlane } from './control-plane.ts';
 import { LateTls } from './late-tls.ts';
 import type { LocalAuthority } from './local-authority.ts';
@@ -14,6 +15,7 @@ import { replicaAddresses } from './manifest.ts';
 import { NodeCertificates } from './node-certificate.ts';
 import type { NodeWiring } from './node-wiring.ts';
 import { wireNode } from './node-wiring.ts';
+import { ownAddressTowards } from './own-address.ts';
 import { softwareVersion } from './version.ts';
 
 /** What the host is when its life begins. */
@@ -82,10 +84,10 @@ export class AgentLife {
     const certificates = this.#certificates(cluster);
     let node = known;
     // Who is to join knows its cluster only then; a manager starts its control plane first.
-    if (!cluster && !node) node = await this.#join(certificates, cluster);
+    if (!cluster && !node) node = await this.#join(certificates, undefined, undefined);
     const clusterId = cluster?.clusterId ?? node?.clusterId;
-    if (clusterId === undefined) return;
-    const advertise = cluster?.advertise ?? node?.advertise ?? config.advertise;
+    const advertise = cluster?.advertise ?? node?.advertise;
+    if (clusterId === undefined || advertise === undefined) return;
 
     const wired = await wireNode(this.#base, { cluster, clusterId, nodeId: node?.nodeId, advertise, tls: this.#tls });
     this.#wired = wired;
@@ -93,7 +95,7 @@ export class AgentLife {
       const registries = replicaAddresses(config, cluster.advertise, config.registryPort);
       members.seed({ role: 'service', name: 'registry' }, registries);
       this.#setNats(await startControlPlane(this.#base, cluster, this.#authority, wired));
-      if (!node) node = await this.#join(certificates, cluster);
+      if (!node) node = await this.#join(certificates, cluster, undefined);
     }
     if (!node) return;
     if (await certificates.expired()) await this.#replaceExpired(certificates, cluster, node);
@@ -114,7 +116,7 @@ export class AgentLife {
   ): Promise<void> {
     this.#base.log.warn({ nodeId: node.nodeId }, 'the certificate of this node has expired');
     if (!cluster) {
-      await this.#join(certificates, cluster);
+      await this.#join(certificates, undefined, node);
       return;
     }
     const identity = { role: 'node', id: node.nodeId } as const;
@@ -130,21 +132,33 @@ export class AgentLife {
   }
 
   /** Undefined only when the agent was told to stop meanwhile. */
-  async #join(certificates: NodeCertificates, cluster: ClusterState | undefined): Promise<NodeState | undefined> {
+  async #join(
+    certificates: NodeCertificates,
+    cluster: ClusterState | undefined,
+    known: NodeState | undefined,
+  ): Promise<NodeState | undefined> {
     const base = this.#base;
-    const token = cluster ? ((await base.files.token()) ?? '') : this.#tokenOfConfig();
-    const request = async () => ({
-      node: await base.describe(cluster),
-      hello: helloOf(cluster?.clusterId ?? '', softwareVersion),
-    });
+    const token = cluster ? ((await base.files.token()) ?? '') : tokenOf(base.config);
+    const request = async () => {
+      const address = cluster?.advertise ?? known?.advertise ?? (await this.#ownAddress());
+      return {
+        node: await base.describe(address, cluster),
+        hello: helloOf(cluster?.clusterId ?? '', softwareVersion),
+      };
+    };
     const flow = { ...base.ports, port: certificates, files: base.files, board: base.board };
     const joined = await joinCluster(flow, token, request, base.signal);
     if (joined) await base.members.update(joined.response.members);
     return joined?.node;
   }
 
-  #tokenOfConfig(): string {
-    const { joinToken, joinTokenFile } = this.#base.config;
-    return joinToken !== '' ? joinToken : readFileSync(joinTokenFile, 'utf8').trim();
+  async #ownAddress(): Promise<string> {
+    const { advertise, joinAddress } = this.#base.config;
+    const [peer] = joinAddress;
+    return advertise !== '' || peer === undefined ? advertise : ownAddressTowards(peer);
   }
+}
+
+function tokenOf({ joinToken, joinTokenFile }: Config): string {
+  return joinToken !== '' ? joinToken : readFileSync(joinTokenFile, 'utf8').trim();
 }

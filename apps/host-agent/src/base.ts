@@ -53,11 +53,11 @@ export class Base {
   }
 
   /** This host, as the registry is to know it. */
-  async describe(cluster: ClusterState | undefined): Promise<Node> {
+  async describe(address: string, cluster: ClusterState | undefined): Promise<Node> {
     const facts = await engineFacts(this.calls);
     return Nodes.fromPartial({
       hostname: facts.hostname,
-      address: cluster?.advertise ?? this.config.advertise,
+      address,
       agentPort: this.config.grpcPort,
       resources: { cpuMillis: facts.cpuMillis, memoryBytes: facts.memoryBytes },
       labels: cluster?.labels ?? {},

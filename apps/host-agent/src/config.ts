@@ -10,7 +10,12 @@ export const schema = z.object({
     .startsWith('/')
     .default('/var/lib/berth')
     .describe('Folder of the agent; in a container bound at the same path as on the host.'),
-  advertise: z.string().min(1).describe('Address of this host: services bind it and others reach it there.'),
+  advertise: z
+    .string()
+    .default('')
+    .describe(
+      'Address of this host, where it serves and others reach it; when joining: the one on the way to the cluster.',
+    ),
   dockerSocket: z.string().startsWith('/').default('/var/run/docker.sock').describe("The engine's Unix socket."),
   grpcPort: port(7431).describe('Port for logs and exec, called by the scheduler.'),
   signPort: port(7432).describe('Port for signing, on a manager, called by the registry.'),
@@ -47,7 +52,10 @@ export const schema = z.object({
     .default('dev')
     .describe("Tag of the control plane's images, unless BERTH_IMAGE_<APP> names one."),
   joinToken: z.string().default('').describe('Join token of the cluster this host is to join.'),
-  joinTokenFile: z.string().default('').describe('File that holds the join token.'),
+  joinTokenFile: z
+    .string()
+    .default('')
+    .describe('File that holds the join token; one in the state folder is removed once the host has joined.'),
   joinAddress: list().default([]).describe('host:port of join ports, separated by commas.'),
   resolvConf: z
     .string()

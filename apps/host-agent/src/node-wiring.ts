@@ -49,7 +49,7 @@ export async function wireNode(
   },
 ): Promise<NodeWiring> {
   const { config, ports, clock, log, disk, members, lives, signal, board } = base;
-  const { hostname } = await describeHost(base, host.cluster);
+  const { hostname } = await describeHost(base, host);
   // Its node id comes when the host has joined.
   const node: { -readonly [K in keyof NodeIdentity]: NodeIdentity[K] } = {
     clusterId: host.clusterId,
@@ -109,7 +109,7 @@ export async function wireNode(
     ...ports,
     client: presenceApi,
     hello,
-    describe: () => base.describe(host.cluster),
+    describe: () => base.describe(host.advertise, host.cluster),
     synced: () => dispatch.synced,
     members,
     onConnected: () => announcer.reconnected(),
@@ -164,11 +164,14 @@ function watchGauges(
 }
 
 /** The host as its engine describes it; an engine that is still starting is waited for. */
-async function describeHost(base: Base, cluster: ClusterState | undefined): ReturnType<Base['describe']> {
+async function describeHost(
+  base: Base,
+  { advertise, cluster }: { readonly advertise: string; readonly cluster: ClusterState | undefined },
+): ReturnType<Base['describe']> {
   const retry = new RetryPause(base.ports);
   for (;;) {
     try {
-      return await base.describe(cluster);
+      return await base.describe(advertise, cluster);
     } catch (error) {
       if (!isBerthError(error) || base.signal.aborted) throw error;
       base.board.set(base.board.phase, `waiting for the engine: ${error.message}`);

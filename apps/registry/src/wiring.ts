@@ -156,6 +156,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
         address: `${config.advertise}:${server.port}`,
         hostname: config.hostname || hostname(),
         version: config.version,
+        joinAddress: `${config.advertise}:${joinServer.port}`,
       },
       signal,
     ),

@@ -1,3 +1,4 @@
+export * from './agent-container.ts';
 export * from './cidr.ts';
 export * from './names.ts';
 export * from './nats-permissions.ts';

@@ -1,10 +1,11 @@
 import { rpc } from '@berth/contracts';
 import { createCsr, createKey } from '@berth/identity';
 import type { Command } from 'commander';
-import { terminalOf, withSession } from '../command.ts';
+import { durationMs, terminalOf, withSession } from '../command.ts';
 import type { Context } from '../context.ts';
 import { Contexts } from '../context.ts';
 import { CliError, exitCode } from '../exit-code.ts';
+import { joinLine } from '../join-line.ts';
 import { dialerFor } from '../session.ts';
 import { liveArea } from '../terminal/live.ts';
 import { table } from '../terminal/table.ts';
@@ -20,7 +21,25 @@ interface InitOptions {
   readonly label: readonly string[];
 }
 
-const defaultSocket = '/var/lib/berth/agent.sock';
+interface TokenOptions {
+  readonly ttl: string;
+  readonly rotate?: boolean;
+  readonly image: string;
+  readonly stateDir: string;
+  readonly advertise?: string;
+}
+
+const defaultStateDir = '/var/lib/berth';
+const defaultSocket = `${defaultStateDir}/agent.sock`;
+const defaultAgentImage = 'berth/host-agent:dev';
+
+const tokenHelp = `
+Examples:
+  berth cluster token
+  ssh root@new-host "$(berth cluster token)"
+
+The new host needs Docker and the agent's image. Without an image registry:
+  docker save ${defaultAgentImage} | ssh root@new-host docker load`;
 
 export function addClusterCommands(program: Command): void {
   const cluster = program.command('cluster').description('make and administer a cluster');
@@ -51,13 +70,14 @@ export function addClusterCommands(program: Command): void {
 
   cluster
     .command('token')
-    .description('make a new join token; the one before ends, joined nodes stay')
-    .action(async (_options: object, command: Command) =>
-      withSession(command, async ({ certificate }, terminal) => {
-        const answer = await certificate.rotateToken({});
-        terminal.result(answer, ({ token }) => token);
-      }),
-    );
+    .description('print the line that makes a Docker host a node of this cluster; root runs it there')
+    .option('--ttl <duration>', 'how long its token is valid, 1m to 720h', '24h')
+    .option('--rotate', 'end all join tokens and make one that is valid until the next rotation; nodes stay')
+    .option('--image <reference>', "the agent's image on the new host", defaultAgentImage)
+    .option('--state-dir <path>', "the agent's state folder on the new host", defaultStateDir)
+    .option('--advertise <address>', "the new host's address (default: the one on its way to the cluster)")
+    .addHelpText('after', tokenHelp)
+    .action(token);
 
   cluster
     .command('status')
@@ -148,6 +168,19 @@ async function operator(
   } finally {
     close();
   }
+}
+
+async function token(options: TokenOptions, command: Command): Promise<void> {
+  const ttlMs = durationMs(options.ttl);
+  await withSession(command, async ({ certificate, members }, terminal) => {
+    const addresses = members.flatMap(({ joinAddress }) => (joinAddress === undefined ? [] : [joinAddress]));
+    if (addresses.length === 0) throw new CliError(exitCode.unreachable, 'no registry says where hosts join');
+    const made = options.rotate
+      ? { ...(await certificate.rotateToken({})), expiresAtMs: undefined }
+      : await certificate.createToken({ ttlMs });
+    const line = joinLine({ ...options, token: made.token, addresses });
+    terminal.result({ token: made.token, expiresAtMs: made.expiresAtMs, addresses, line }, () => line);
+  });
 }
 
 function setupClient(socket: string) {

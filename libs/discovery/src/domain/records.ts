@@ -114,3 +114,8 @@ export const tokens: KeyFamily<JoinToken> = keyFamily<JoinToken>({
   codec: JoinToken,
   id: (record) => [record.secretSha256],
 });
+
+/** May a host still join with it? */
+export function isTokenValid(token: JoinToken, nowMs: number): boolean {
+  return token.expiresAtMs === 0 || nowMs < token.expiresAtMs;
+}

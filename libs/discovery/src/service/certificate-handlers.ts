@@ -1,6 +1,8 @@
 import { WriteSet } from '@berth/changes';
 import type {
   CertificateServiceImplementation,
+  CreateTokenRequest,
+  CreateTokenResponse,
   IssueCertificateRequest,
   IssueCertificateResponse,
   ListCertificatesRequest,
@@ -12,11 +14,16 @@ import type {
 import { NodeStatus } from '@berth/contracts/registry';
 import type { CallerContext, Clock, Logger, Store } from '@berth/kernel';
 import { BerthError, formatIdentity } from '@berth/kernel';
-import { registryOwner, tokens } from '../domain/records.ts';
+import { isTokenValid, registryOwner, tokens } from '../domain/records.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
 import type { CertificateTools } from './ports.ts';
 import type { Registry } from './registry.ts';
 
+const hourMs = 3_600_000;
+/** How long a join token is valid. */
+const tokenTtlMs = { default: 24 * hourMs, min: 60_000, max: 30 * 24 * hourMs } as const;
+/** Valid join tokens at a time. */
+const tokensMax = 100;
 const namePattern = /^[a-z0-9][a-z0-9-]{0,31}$/u;
 
 export interface CertificateHandlersOptions {
@@ -93,13 +100,42 @@ export class CertificateHandlers implements CertificateServiceImplementation<Cal
     return { certificates: valid };
   }
 
+  async createToken(request: CreateTokenRequest, { caller }: Call): Promise<CreateTokenResponse> {
+    const { tools, store, clock, log } = this.#options;
+    const ttlMs = request.ttlMs || tokenTtlMs.default;
+    if (!Number.isInteger(ttlMs) || ttlMs < tokenTtlMs.min || ttlMs > tokenTtlMs.max) {
+      throw new BerthError('InvalidArgument', 'a join token is valid for at least 1 minute and at most 30 days', {
+        reason: 'BAD_TTL',
+      });
+    }
+    const nowMs = clock.wall();
+    const writes = new WriteSet(registryOwner);
+    const { entries } = await store.list(tokens.prefix);
+    const ended = entries.filter((entry) => !isTokenValid(tokens.decode(entry), nowMs));
+    if (entries.length - ended.length >= tokensMax) {
+      throw new BerthError(
+        'Exhausted',
+        `there are ${tokensMax} valid join tokens. Remedy: end them all with \`berth cluster token --rotate\``,
+        { reason: 'TOO_MANY_TOKENS' },
+      );
+    }
+    for (const entry of ended) writes.delete(tokens, tokens.decode(entry), entry);
+    const { token, secret } = tools.newJoinToken();
+    const expiresAtMs = nowMs + ttlMs;
+    writes.put(tokens, { secretSha256: tools.hashTokenSecret(secret), createdAtMs: nowMs, expiresAtMs });
+    const { committed } = await store.txn(writes.group());
+    if (!committed) throw new BerthError('Conflict', 'tokens were just changed by another call', { reason: 'RACE' });
+    log.info({ caller: formatIdentity(caller), ttlMs }, 'join token made');
+    return { token, expiresAtMs };
+  }
+
   async rotateToken(_request: RotateTokenRequest, { caller }: Call): Promise<RotateTokenResponse> {
     const { tools, store, clock, log } = this.#options;
     const { token, secret } = tools.newJoinToken();
     const { entries } = await store.list(tokens.prefix);
     const writes = new WriteSet(registryOwner);
     for (const entry of entries) writes.delete(tokens, tokens.decode(entry), entry);
-    writes.put(tokens, { secretSha256: tools.hashTokenSecret(secret), createdAtMs: clock.wall() });
+    writes.put(tokens, { secretSha256: tools.hashTokenSecret(secret), createdAtMs: clock.wall(), expiresAtMs: 0 });
     const { committed } = await store.txn(writes.group());
     if (!committed) throw new BerthError('Conflict', 'the token was just replaced by another call', { reason: 'RACE' });
     log.info({ caller: formatIdentity(caller) }, 'join token replaced');

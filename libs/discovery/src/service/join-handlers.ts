@@ -4,7 +4,7 @@ import type { JoinRequest, JoinResponse, JoinServiceImplementation, Node } from 
 import type { CallerContext, Clock, Logger, Rng, Store } from '@berth/kernel';
 import { BerthError, isBerthError, newId } from '@berth/kernel';
 import { joiningNode } from '../domain/nodes.ts';
-import { nodeKeys, nodes, registryOwner, tokens } from '../domain/records.ts';
+import { isTokenValid, nodeKeys, nodes, registryOwner, tokens } from '../domain/records.ts';
 import { writeNode } from '../domain/writes.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
 import type { CertificateTools } from './ports.ts';
@@ -47,10 +47,11 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
   }
 
   async #checkToken(secret: string, peer: string): Promise<void> {
-    const { tools, store, log } = this.#options;
+    const { tools, store, clock, log } = this.#options;
     // From the store itself: a token that was just replaced must not pass for another moment.
     const { entry } = await store.get(tokens.key(tools.hashTokenSecret(secret)));
-    if (entry && tools.tokenSecretMatches(secret, tokens.decode(entry).secretSha256)) return;
+    const record = entry && tokens.decode(entry);
+    if (record && isTokenValid(record, clock.wall()) && tools.tokenSecretMatches(secret, record.secretSha256)) return;
     log.warn({ peer }, 'join refused: the token is not valid');
     throw new BerthError(
       'PermissionDenied',

@@ -53,6 +53,7 @@ class Probe {
       await this.onList(this.calls);
       return { certificates: [{ serial: String(this.calls) }] };
     },
+    createToken: async () => ({ token: '', expiresAtMs: 0 }),
     rotateToken: async (_request, { signal }) => {
       this.calls += 1;
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));

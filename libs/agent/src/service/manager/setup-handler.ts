@@ -121,8 +121,18 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
     const blockPrefix = request.blockPrefix || defaultNetworkSettings.blockPrefix;
     // They are fixed from now on: what the network-manager can't use must not be written down.
     networkSettings({ pool: networkPool, rangePrefix, blockPrefix });
+    const advertise = request.advertiseAddress || this.#o.advertise;
+    if (advertise === '') {
+      throw new BerthError(
+        'InvalidArgument',
+        'no address to advertise. Remedy: name the one at which others reach this host',
+        {
+          reason: 'BAD_ADDRESS',
+        },
+      );
+    }
     return {
-      advertise: request.advertiseAddress || this.#o.advertise,
+      advertise,
       networkPool,
       rangePrefix,
       blockPrefix,

@@ -156,6 +156,8 @@ export interface JoinToken {
   secretSha256: string;
   /** Milliseconds since 1970 when it was made; for show. */
   createdAtMs: number;
+  /** Milliseconds since 1970 from which it is no longer valid; 0: it lasts until tokens are rotated. */
+  expiresAtMs: number;
 }
 
 function createBaseNodeRecord(): NodeRecord {
@@ -918,7 +920,7 @@ export const MemberRecord: MessageFns<MemberRecord, "berth.registry.v1.MemberRec
 };
 
 function createBaseJoinToken(): JoinToken {
-  return { secretSha256: "", createdAtMs: 0 };
+  return { secretSha256: "", createdAtMs: 0, expiresAtMs: 0 };
 }
 
 export const JoinToken: MessageFns<JoinToken, "berth.registry.v1.JoinToken"> = {
@@ -930,6 +932,9 @@ export const JoinToken: MessageFns<JoinToken, "berth.registry.v1.JoinToken"> = {
     }
     if (message.createdAtMs !== 0) {
       writer.uint32(16).int64(message.createdAtMs);
+    }
+    if (message.expiresAtMs !== 0) {
+      writer.uint32(24).int64(message.expiresAtMs);
     }
     return writer;
   },
@@ -963,6 +968,14 @@ export const JoinToken: MessageFns<JoinToken, "berth.registry.v1.JoinToken"> = {
             message.createdAtMs = longToNumber(reader.int64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -987,6 +1000,11 @@ export const JoinToken: MessageFns<JoinToken, "berth.registry.v1.JoinToken"> = {
         : isSet(object.created_at_ms)
         ? globalThis.Number(object.created_at_ms)
         : 0,
+      expiresAtMs: isSet(object.expiresAtMs)
+        ? globalThis.Number(object.expiresAtMs)
+        : isSet(object.expires_at_ms)
+        ? globalThis.Number(object.expires_at_ms)
+        : 0,
     };
   },
 
@@ -998,6 +1016,9 @@ export const JoinToken: MessageFns<JoinToken, "berth.registry.v1.JoinToken"> = {
     if (message.createdAtMs !== 0) {
       obj.createdAtMs = Math.round(message.createdAtMs);
     }
+    if (message.expiresAtMs !== 0) {
+      obj.expiresAtMs = Math.round(message.expiresAtMs);
+    }
     return obj;
   },
 
@@ -1008,6 +1029,7 @@ export const JoinToken: MessageFns<JoinToken, "berth.registry.v1.JoinToken"> = {
     const message = createBaseJoinToken();
     message.secretSha256 = object.secretSha256 ?? "";
     message.createdAtMs = object.createdAtMs ?? 0;
+    message.expiresAtMs = object.expiresAtMs ?? 0;
     return message;
   },
 };

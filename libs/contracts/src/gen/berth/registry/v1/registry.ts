@@ -264,6 +264,20 @@ export interface IssuedCertificate {
   notAfterMs: number;
 }
 
+/** CreateTokenRequest asks for one more join token; those before it stay as they are. */
+export interface CreateTokenRequest {
+  /** Milliseconds that it is valid; 0: 24 hours. At least 60,000, at most 30 days. */
+  ttlMs: number;
+}
+
+/** CreateTokenResponse shows the token once; only its hash is stored. */
+export interface CreateTokenResponse {
+  /** Join token. */
+  token: string;
+  /** Milliseconds since 1970, by the registry's clock, from which it is no longer valid. */
+  expiresAtMs: number;
+}
+
 /** RotateTokenRequest asks for a new join token. */
 export interface RotateTokenRequest {
 }
@@ -2945,6 +2959,172 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
   },
 };
 
+function createBaseCreateTokenRequest(): CreateTokenRequest {
+  return { ttlMs: 0 };
+}
+
+export const CreateTokenRequest: MessageFns<CreateTokenRequest, "berth.registry.v1.CreateTokenRequest"> = {
+  $type: "berth.registry.v1.CreateTokenRequest" as const,
+
+  encode(message: CreateTokenRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ttlMs !== 0) {
+      writer.uint32(8).int64(message.ttlMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateTokenRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateTokenRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ttlMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateTokenRequest {
+    return {
+      ttlMs: isSet(object.ttlMs)
+        ? globalThis.Number(object.ttlMs)
+        : isSet(object.ttl_ms)
+        ? globalThis.Number(object.ttl_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: CreateTokenRequest): unknown {
+    const obj: any = {};
+    if (message.ttlMs !== 0) {
+      obj.ttlMs = Math.round(message.ttlMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateTokenRequest>, I>>(base?: I): CreateTokenRequest {
+    return CreateTokenRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateTokenRequest>, I>>(object: I): CreateTokenRequest {
+    const message = createBaseCreateTokenRequest();
+    message.ttlMs = object.ttlMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseCreateTokenResponse(): CreateTokenResponse {
+  return { token: "", expiresAtMs: 0 };
+}
+
+export const CreateTokenResponse: MessageFns<CreateTokenResponse, "berth.registry.v1.CreateTokenResponse"> = {
+  $type: "berth.registry.v1.CreateTokenResponse" as const,
+
+  encode(message: CreateTokenResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== "") {
+      writer.uint32(10).string(message.token);
+    }
+    if (message.expiresAtMs !== 0) {
+      writer.uint32(16).int64(message.expiresAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateTokenResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateTokenResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateTokenResponse {
+    return {
+      token: isSet(object.token) ? globalThis.String(object.token) : "",
+      expiresAtMs: isSet(object.expiresAtMs)
+        ? globalThis.Number(object.expiresAtMs)
+        : isSet(object.expires_at_ms)
+        ? globalThis.Number(object.expires_at_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: CreateTokenResponse): unknown {
+    const obj: any = {};
+    if (message.token !== "") {
+      obj.token = message.token;
+    }
+    if (message.expiresAtMs !== 0) {
+      obj.expiresAtMs = Math.round(message.expiresAtMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateTokenResponse>, I>>(base?: I): CreateTokenResponse {
+    return CreateTokenResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateTokenResponse>, I>>(object: I): CreateTokenResponse {
+    const message = createBaseCreateTokenResponse();
+    message.token = object.token ?? "";
+    message.expiresAtMs = object.expiresAtMs ?? 0;
+    return message;
+  },
+};
+
 function createBaseRotateTokenRequest(): RotateTokenRequest {
   return {};
 }
@@ -3893,7 +4073,21 @@ export const CertificateServiceDefinition = {
         _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
       },
     },
-    /** RotateToken replaces the join token; joined nodes are not touched. */
+    /**
+     * CreateToken makes one more join token, valid for a while. INVALID_ARGUMENT with reason BAD_TTL; RESOURCE_EXHAUSTED
+     * with reason TOO_MANY_TOKENS.
+     */
+    createToken: {
+      name: "CreateToken",
+      requestType: CreateTokenRequest as typeof CreateTokenRequest,
+      requestStream: false,
+      responseType: CreateTokenResponse as typeof CreateTokenResponse,
+      responseStream: false,
+      options: {
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
+    /** RotateToken ends all join tokens and makes one that lasts until the next rotation; joined nodes are not touched. */
     rotateToken: {
       name: "RotateToken",
       requestType: RotateTokenRequest as typeof RotateTokenRequest,
@@ -3923,7 +4117,15 @@ export interface CertificateServiceImplementation<CallContextExt = {}> {
     request: ListCertificatesRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListCertificatesResponse>>;
-  /** RotateToken replaces the join token; joined nodes are not touched. */
+  /**
+   * CreateToken makes one more join token, valid for a while. INVALID_ARGUMENT with reason BAD_TTL; RESOURCE_EXHAUSTED
+   * with reason TOO_MANY_TOKENS.
+   */
+  createToken(
+    request: CreateTokenRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<CreateTokenResponse>>;
+  /** RotateToken ends all join tokens and makes one that lasts until the next rotation; joined nodes are not touched. */
   rotateToken(
     request: RotateTokenRequest,
     context: CallContext & CallContextExt,
@@ -3946,7 +4148,15 @@ export interface CertificateServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ListCertificatesRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListCertificatesResponse>;
-  /** RotateToken replaces the join token; joined nodes are not touched. */
+  /**
+   * CreateToken makes one more join token, valid for a while. INVALID_ARGUMENT with reason BAD_TTL; RESOURCE_EXHAUSTED
+   * with reason TOO_MANY_TOKENS.
+   */
+  createToken(
+    request: DeepPartial<CreateTokenRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<CreateTokenResponse>;
+  /** RotateToken ends all join tokens and makes one that lasts until the next rotation; joined nodes are not touched. */
   rotateToken(
     request: DeepPartial<RotateTokenRequest>,
     options?: CallOptions & CallOptionsExt,

@@ -156,6 +156,8 @@ export interface Member {
   hostname: string;
   /** Software version. */
   version: string;
+  /** Address and port at which hosts join; registries only. */
+  joinAddress?: string | undefined;
 }
 
 /** Change is one change of one resource. */
@@ -999,7 +1001,7 @@ export const Endpoint: MessageFns<Endpoint, "berth.registry.v1.Endpoint"> = {
 };
 
 function createBaseMember(): Member {
-  return { identity: "", instance: "", address: "", hostname: "", version: "" };
+  return { identity: "", instance: "", address: "", hostname: "", version: "", joinAddress: undefined };
 }
 
 export const Member: MessageFns<Member, "berth.registry.v1.Member"> = {
@@ -1020,6 +1022,9 @@ export const Member: MessageFns<Member, "berth.registry.v1.Member"> = {
     }
     if (message.version !== "") {
       writer.uint32(42).string(message.version);
+    }
+    if (message.joinAddress !== undefined) {
+      writer.uint32(50).string(message.joinAddress);
     }
     return writer;
   },
@@ -1077,6 +1082,14 @@ export const Member: MessageFns<Member, "berth.registry.v1.Member"> = {
             message.version = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.joinAddress = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1096,6 +1109,11 @@ export const Member: MessageFns<Member, "berth.registry.v1.Member"> = {
       address: isSet(object.address) ? globalThis.String(object.address) : "",
       hostname: isSet(object.hostname) ? globalThis.String(object.hostname) : "",
       version: isSet(object.version) ? globalThis.String(object.version) : "",
+      joinAddress: isSet(object.joinAddress)
+        ? globalThis.String(object.joinAddress)
+        : isSet(object.join_address)
+        ? globalThis.String(object.join_address)
+        : undefined,
     };
   },
 
@@ -1116,6 +1134,9 @@ export const Member: MessageFns<Member, "berth.registry.v1.Member"> = {
     if (message.version !== "") {
       obj.version = message.version;
     }
+    if (message.joinAddress !== undefined) {
+      obj.joinAddress = message.joinAddress;
+    }
     return obj;
   },
 
@@ -1129,6 +1150,7 @@ export const Member: MessageFns<Member, "berth.registry.v1.Member"> = {
     message.address = object.address ?? "";
     message.hostname = object.hostname ?? "";
     message.version = object.version ?? "";
+    message.joinAddress = object.joinAddress ?? undefined;
     return message;
   },
 };
