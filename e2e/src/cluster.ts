@@ -13,6 +13,8 @@ export const cli = join(import.meta.dirname, '../../apps/cli/src/main.ts');
 export interface ClusterOptions {
   /** How many hosts, all of them nodes. Default 1. */
   readonly hosts?: number;
+  /** Second replicas of the three services. Default false. */
+  readonly ha?: boolean;
   /** Arguments of every engine. */
   readonly dockerdArgs?: readonly string[];
 }
@@ -65,18 +67,18 @@ export function sharedCluster(): Promise<Cluster> {
 }
 
 /** Starts a cluster, all nodes ready; nothing is left of it after dispose. */
-export async function startCluster({ hosts = 1, dockerdArgs = [] }: ClusterOptions = {}): Promise<Cluster> {
+export async function startCluster({ hosts = 1, ha = false, dockerdArgs = [] }: ClusterOptions = {}): Promise<Cluster> {
   const template = await imageTemplate(images);
   const lab = await createLab({ hosts, template, dockerdArgs });
   try {
-    return await clusterOn(lab);
+    return await clusterOn(lab, ha);
   } catch (error) {
     await lab.down();
     throw error;
   }
 }
 
-async function clusterOn(lab: Lab): Promise<Cluster> {
+async function clusterOn(lab: Lab, ha: boolean): Promise<Cluster> {
   const host = lab.hosts[0] as Host;
   const hosts = [host];
   const stateDir = join(host.dir, 'berth');
@@ -88,7 +90,7 @@ async function clusterOn(lab: Lab): Promise<Cluster> {
     name: 'berth-agent',
     stateDir,
     image: 'berth/host-agent:dev',
-    environment: { BERTH_ADVERTISE: host.address },
+    environment: { BERTH_ADVERTISE: host.address, ...(ha ? { BERTH_PROFILES: 'ha' } : {}) },
   });
   await host.docker(['run', '--detach', ...agent]);
   const tryBerth = (args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> =>
