@@ -79,6 +79,7 @@ const handler = {
     certificatePem: formatIdentity(caller),
   }),
   issueCertificate: async () => ({}),
+  createToken: async () => ({}),
   rotateToken: async () => {
     await clock.sleep(300);
     return { token: 'done' };

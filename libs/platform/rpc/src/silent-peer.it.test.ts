@@ -127,6 +127,10 @@ describe('a client that falls silent', () => {
         await clock.sleep(60_000, signal);
       },
       exec: async function* () {},
+      inspect: async () => ({}),
+      stats: async function* () {},
+      loadImage: async function* () {},
+      saveImage: async function* () {},
     } as unknown as RuntimeServiceImplementation<CallerContext>;
     const access = { kind: 'mtls', tls: memoryTls(await cluster.certificate(registry)) } as const;
     const server = await startServer({

@@ -13,6 +13,7 @@ const handler = {
   listCertificates: async () => ({ certificates: [{ serial: String(process.pid) }] }),
   renewCertificate: async () => ({}),
   issueCertificate: async () => ({}),
+  createToken: async () => ({}),
   rotateToken: async (_request: unknown, { signal }: { signal: AbortSignal }) => {
     await clock.sleep(60_000, signal);
     return {};
@@ -24,6 +25,10 @@ const runtime = {
     await clock.sleep(60_000, signal);
   },
   exec: async function* () {},
+  inspect: async () => ({}),
+  stats: async function* () {},
+  loadImage: async function* () {},
+  saveImage: async function* () {},
 };
 const server = await startServer({
   address,

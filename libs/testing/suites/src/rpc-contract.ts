@@ -91,7 +91,14 @@ class Probe {
     return [
       bind(rpc.certificate, this.certificate),
       bind(rpc.presence, { announceEndpoints: unused, announceMember: unusedStream, ...this.presence }),
-      bind(rpc.runtime, { exec: unusedStream, ...this.runtime }),
+      bind(rpc.runtime, {
+        exec: unusedStream,
+        inspect: unused,
+        stats: unusedStream,
+        loadImage: unusedStream,
+        saveImage: unusedStream,
+        ...this.runtime,
+      }),
     ];
   }
 }
