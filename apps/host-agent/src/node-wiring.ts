@@ -9,6 +9,7 @@ import {
   EndpointAnnouncer,
   NodeTasks,
   PresenceClient,
+  ProbeHandler,
   RetryPause,
   RuntimeHandler,
   renewCertificate,
@@ -19,7 +20,7 @@ import {
 import { helloOf, rpc } from '@berth/contracts';
 import { isBerthError } from '@berth/kernel';
 import { gaugesIn } from '@berth/process';
-import { bind, createDialer } from '@berth/rpc';
+import { bind, createDialer, probeServer } from '@berth/rpc';
 import type { Base } from './base.ts';
 import type { LateTls } from './late-tls.ts';
 import { wireNetwork } from './network-wiring.ts';
@@ -131,7 +132,10 @@ export async function wireNode(
         log,
       });
       const access = { kind: 'mtls', tls: host.tls } as const;
-      await base.serve(`${host.advertise}:${config.grpcPort}`, access, [bind(rpc.runtime, handler)]);
+      await base.serve(`${host.advertise}:${config.grpcPort}`, access, [
+        bind(rpc.runtime, handler),
+        bind(rpc.probe, new ProbeHandler({ probe: probeServer })),
+      ]);
       const renewal = { ...ports, certificate: certificates, client: certificateApi };
       for (const loop of [dispatch, presence, reporter, statics, announcer]) lives.add(loop.run(signal));
       lives.add(renewCertificate(renewal, signal));

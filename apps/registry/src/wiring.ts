@@ -10,6 +10,7 @@ import {
   CertificateHandlers,
   CertificateIssuer,
   JoinHandlers,
+  NodeHandlers,
   PresenceHandlers,
   Registry,
   RegistryView,
@@ -32,8 +33,8 @@ import { createMetrics, gaugesIn, rpcMetrics, SystemClock, SystemRng, startHttp 
 import type { TlsSource } from '@berth/rpc';
 import { bind, createDialer, fileTls, startServer } from '@berth/rpc';
 import { connectEtcd } from '@berth/store-etcd';
+import { agentProber } from './agent-prober.ts';
 import type { Config } from './config.ts';
-import { tcpProber } from './tcp-prober.ts';
 
 /** Time that unary calls get to end when the process stops. */
 const graceMs = 3_000;
@@ -75,7 +76,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   const tls = fileTls(config.certs, { clock, logger });
   const dialer = createDialer({ tls, clock, rng, logger });
   const scheduler = new RemoteMirror<SchedulerChange>();
-  const registry = new Registry({ store, clock, rng, log: logger, prober: tcpProber, replica, scheduler });
+  const registry = new Registry({ store, clock, rng, log: logger, prober: agentProber(dialer), replica, scheduler });
   const control = dialer.client(rpc.control, {
     identity: { role: 'service', name: 'scheduler' },
     addresses: () =>
@@ -94,12 +95,18 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   const issuer = new CertificateIssuer({ signer, tools, clock, store, view: registry.view });
   const presence = new PresenceHandlers({ registry, store, clock, log: logger, clusterId });
   const catalog = new CatalogHandlers({ registry, clusterId });
+  const nodes = new NodeHandlers({ registry, store, clock, log: logger });
   const certificates = new CertificateHandlers({ registry, issuer, tools, store, clock, log: logger });
   const joining = new JoinHandlers({ registry, issuer, tools, store, clock, rng, log: logger, clusterId });
   const server = await startServer({
     address: `${config.advertise}:${config.grpcPort}`,
     access: { kind: 'mtls', tls },
-    services: [bind(rpc.presence, presence), bind(rpc.catalog, catalog), bind(rpc.certificate, certificates)],
+    services: [
+      bind(rpc.presence, presence),
+      bind(rpc.catalog, catalog),
+      bind(rpc.node, nodes),
+      bind(rpc.certificate, certificates),
+    ],
     logger,
     observer,
     ready: () => registry.feed.synced,
@@ -204,9 +211,9 @@ function watchGauges(metrics: ReturnType<typeof createMetrics>, registry: Regist
   const gauge = gaugesIn(metrics);
   gauge('berth_registry_leading', '1 while this replica leads.', () => Number(registry.leader.leading));
   gauge('berth_registry_brake', '1 while too many nodes are silent to declare any lost.', () =>
-    Number(registry.leader.brake),
+    Number(registry.view.brake?.value.resumed === false),
   );
-  gauge('berth_registry_nodes', 'Nodes that have joined.', () => registry.view.nodes.size);
+  gauge('berth_registry_nodes', 'Nodes that have joined and not left.', () => registry.view.nodeCount);
   gauge('berth_registry_streams', 'Node streams that this replica holds.', () => registry.streams.size);
   gauge('berth_registry_endpoints', 'Endpoints announced, served or not.', () => registry.view.endpoints.size);
 }

@@ -26,6 +26,7 @@ export { MemberDirectory } from './service/members.ts';
 export { BridgeTaskNetwork } from './service/network/bridge-task-network.ts';
 export { PhaseBoard } from './service/phase.ts';
 export { PresenceClient } from './service/presence-client.ts';
+export { ProbeHandler } from './service/probe-handler.ts';
 export { RetryPause } from './service/retry.ts';
 export { RuntimeHandler } from './service/runtime-handler.ts';
 export type { ClusterState, NodeState } from './service/state-files.ts';

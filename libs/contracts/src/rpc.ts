@@ -27,6 +27,9 @@ export const rpc = {
   catalog: service<registry.CatalogServiceClient<CallExtra>, registry.CatalogServiceImplementation<CallerContext>>(
     registry.CatalogServiceDefinition,
   ),
+  node: service<registry.NodeServiceClient<CallExtra>, registry.NodeServiceImplementation<CallerContext>>(
+    registry.NodeServiceDefinition,
+  ),
   certificate: service<
     registry.CertificateServiceClient<CallExtra>,
     registry.CertificateServiceImplementation<CallerContext>
@@ -36,6 +39,9 @@ export const rpc = {
   ),
   runtime: service<agent.RuntimeServiceClient<CallExtra>, agent.RuntimeServiceImplementation<CallerContext>>(
     agent.RuntimeServiceDefinition,
+  ),
+  probe: service<agent.ProbeServiceClient<CallExtra>, agent.ProbeServiceImplementation<CallerContext>>(
+    agent.ProbeServiceDefinition,
   ),
   signing: service<agent.SigningServiceClient<CallExtra>, agent.SigningServiceImplementation<CallerContext>>(
     agent.SigningServiceDefinition,

@@ -6,6 +6,7 @@ export { CatalogHandlers } from './service/catalog-handlers.ts';
 export { CertificateHandlers } from './service/certificate-handlers.ts';
 export { CertificateIssuer } from './service/certificate-issuer.ts';
 export { JoinHandlers } from './service/join-handlers.ts';
+export { NodeHandlers } from './service/node-handlers.ts';
 export type { CertificateTools, Prober } from './service/ports.ts';
 export { PresenceHandlers } from './service/presence-handlers.ts';
 export { Registry } from './service/registry.ts';

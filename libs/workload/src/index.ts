@@ -1,4 +1,5 @@
 export * from './agent-container.ts';
+export { isIpAddress, isIpv4 } from './addresses.ts';
 export * from './cidr.ts';
 export * from './names.ts';
 export * from './nats-permissions.ts';

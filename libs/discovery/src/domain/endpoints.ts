@@ -3,7 +3,7 @@ import { Endpoint as EndpointCodec, NodeStatus as Status } from '@berth/contract
 import type { TaskView } from '@berth/contracts/scheduler';
 import { DesiredState } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
-import { isIpv4 } from './addresses.ts';
+import { isIpv4 } from '@berth/workload';
 import { sameEndpoint } from './public.ts';
 import type { Stored } from './record-table.ts';
 
@@ -40,12 +40,16 @@ export interface EndpointWrite {
   readonly next: EndpointRecord | undefined;
 }
 
-/** Endpoints whose `serving` is no longer right. */
+/** Endpoints whose `serving` is no longer right, and those of nodes that have left: nobody withdraws them. */
 export function reconcileEndpoints(records: Iterable<Stored<EndpointRecord>>, world: ServingWorld): EndpointWrite[] {
   const writes: EndpointWrite[] = [];
   for (const before of records) {
     const { endpoint, serving } = before.value;
     if (!endpoint) continue;
+    if (world.nodeStatus(endpoint.nodeId) === Status.NODE_STATUS_LEFT) {
+      writes.push({ before, next: undefined });
+      continue;
+    }
     const next = mayServe(endpoint, serving, world);
     if (next !== serving) writes.push({ before, next: { endpoint, serving: next } });
   }

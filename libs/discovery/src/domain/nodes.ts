@@ -1,7 +1,8 @@
 import type { Node, NodeRecord } from '@berth/contracts/registry';
 import { Node as NodeCodec, NodeStatus } from '@berth/contracts/registry';
 import { BerthError } from '@berth/kernel';
-import { isIpAddress } from './addresses.ts';
+import { isIpAddress } from '@berth/workload';
+import { checkedLabels } from './labels.ts';
 
 const versionLengthMax = 64;
 const hostnamePattern = /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,252})$/u;
@@ -19,9 +20,14 @@ export function joiningNode(input: {
 }): NodeRecord {
   const { description, first } = input;
   return {
-    node: { ...plain(description, input.nodeId), labels: description.labels, manager: description.manager && first },
+    node: {
+      ...plain(description, input.nodeId),
+      labels: checkedLabels(description.labels),
+      manager: description.manager && first,
+    },
     publicKeySha256: input.publicKeySha256,
     joinedAtMs: input.nowMs,
+    removed: false,
   };
 }
 
@@ -43,6 +49,7 @@ function plain(description: Node, id: string): Node {
     id,
     status: NodeStatus.NODE_STATUS_UNSPECIFIED,
     dispatchSynced: false,
+    statusReason: '',
   });
 }
 

@@ -1,4 +1,4 @@
-import type { NodeStatusRecord } from '@berth/contracts/registry';
+import type { BrakeRecord, NodeStatusRecord } from '@berth/contracts/registry';
 import { NodeStatus, Presence, PresenceState } from '@berth/contracts/registry';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -6,12 +6,13 @@ import { PresenceDetector } from './presence-detector.ts';
 import { presenceTiming } from './timing.ts';
 
 const timing = presenceTiming(1);
-const { NODE_STATUS_READY, NODE_STATUS_SUSPECT, NODE_STATUS_LOST, NODE_STATUS_LEFT } = NodeStatus;
+const { NODE_STATUS_READY, NODE_STATUS_SUSPECT, NODE_STATUS_LOST } = NodeStatus;
 
 /** A leader, its clock and the records it reads and writes. */
 class Cluster {
   nowMs = 1_000_000;
-  readonly detector = new PresenceDetector();
+  detector = new PresenceDetector();
+  brake: BrakeRecord | undefined;
   readonly statuses = new Map<string, NodeStatusRecord>();
   readonly presences = new Map<string, Presence>();
   readonly probed: string[] = [];
@@ -49,12 +50,18 @@ class Cluster {
   round(): void {
     const nodes = [...new Set([...this.statuses.keys(), ...this.presences.keys()])].map((nodeId) => ({
       nodeId,
+      manager: nodeId === 'a',
       status: this.statuses.get(nodeId),
       presence: this.presences.get(nodeId),
     }));
-    for (const action of this.detector.decide({ nowMs: this.nowMs, timing, nodes }).actions) {
+    for (const action of this.detector.decide({ nowMs: this.nowMs, timing, nodes, brake: this.brake }).actions) {
       if (action.kind === 'set-status') {
         this.statuses.set(action.status.nodeId, action.status);
+        continue;
+      }
+      if (action.kind !== 'probe') {
+        this.brake =
+          action.kind === 'brake' ? { brake: { nodeIds: [...action.nodeIds], sinceMs: 0 }, resumed: false } : undefined;
         continue;
       }
       this.probed.push(action.nodeId);
@@ -71,8 +78,27 @@ class Cluster {
     return this;
   }
 
+  /** Nodes that the brake holds; undefined while it is off. */
+  get held(): readonly string[] | undefined {
+    return this.brake && !this.brake.resumed ? this.brake.brake?.nodeIds : undefined;
+  }
+
+  /** An operator says so. */
+  resume(): void {
+    if (this.brake) this.brake = { ...this.brake, resumed: true };
+  }
+
+  /** Another replica leads from now on: nothing but the records is left. */
+  newLeader(): void {
+    this.detector = new PresenceDetector();
+  }
+
   status(nodeId: string): NodeStatus {
     return this.statuses.get(nodeId)?.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED;
+  }
+
+  statusesOf(...nodeIds: readonly string[]): NodeStatus[] {
+    return nodeIds.map((id) => this.status(id));
   }
 
   #presence(nodeId: string, state: PresenceState, partial: Partial<Presence>): void {
@@ -175,17 +201,65 @@ describe('PresenceDetector', () => {
     expect(cluster.pass(5_000).status('a')).toBe(NODE_STATUS_READY);
   });
 
-  it('puts the brake on when most nodes are silent, and lifts it when enough are back', () => {
+  it('puts the brake on when most nodes are silent; when enough are back, the others have a whole lease again', () => {
     const cluster = new Cluster('a', 'b', 'c', 'd', 'e');
     for (const id of ['a', 'b', 'c']) cluster.silent(id);
     cluster.pass(60_000);
-    expect(cluster.detector.brake).toBe(true);
-    expect(['a', 'b', 'c'].map((id) => cluster.status(id))).toEqual(Array(3).fill(NODE_STATUS_SUSPECT));
+    expect(cluster.held).toEqual(['a', 'b', 'c']);
+    expect(cluster.statusesOf('a', 'b', 'c')).toEqual(Array(3).fill(NODE_STATUS_SUSPECT));
     cluster.alive('a');
     cluster.pass(500);
-    expect(cluster.detector.brake).toBe(false);
-    expect(cluster.status('a')).toBe(NODE_STATUS_READY);
-    expect(['b', 'c'].map((id) => cluster.status(id))).toEqual(Array(2).fill(NODE_STATUS_LOST));
+    expect(cluster.held).toBeUndefined();
+    expect(cluster.statusesOf('a', 'b', 'c')).toEqual([NODE_STATUS_READY, NODE_STATUS_SUSPECT, NODE_STATUS_SUSPECT]);
+    cluster.pass(2_000);
+    cluster.alive('b');
+    cluster.pass(1_500);
+    expect(cluster.statusesOf('b', 'c')).toEqual([NODE_STATUS_READY, NODE_STATUS_LOST]);
+  });
+
+  it('holds them over a change of the leader, however often', () => {
+    const cluster = new Cluster('a', 'b', 'c');
+    for (const id of ['b', 'c']) cluster.silent(id);
+    cluster.pass(10_000);
+    expect(cluster.held).toEqual(['b', 'c']);
+    for (let i = 0; i < 5; i++) {
+      cluster.newLeader();
+      cluster.pass(10_000);
+      expect(cluster.held).toEqual(['b', 'c']);
+      expect(cluster.statusesOf('b', 'c')).toEqual(Array(2).fill(NODE_STATUS_SUSPECT));
+    }
+  });
+
+  it('an operator ends it: those it held are lost, and the next ones are not held for their sake', () => {
+    const cluster = new Cluster('a', 'b', 'c', 'd', 'e');
+    for (const id of ['a', 'b', 'c']) cluster.silent(id);
+    cluster.pass(10_000);
+    cluster.resume();
+    cluster.newLeader();
+    cluster.pass(3_500);
+    expect(cluster.statusesOf('a', 'b', 'c')).toEqual(Array(3).fill(NODE_STATUS_LOST));
+    expect(cluster.brake).toBeUndefined();
+    cluster.silent('d');
+    cluster.pass(4_000);
+    expect(cluster.statusesOf('d', 'e')).toEqual([NODE_STATUS_LOST, NODE_STATUS_READY]);
+  });
+
+  it('comes on again for a second outage while the first is being given up', () => {
+    const cluster = new Cluster('a', 'b', 'c', 'd', 'e', 'f');
+    for (const id of ['a', 'b', 'c', 'd']) cluster.silent(id);
+    cluster.pass(10_000);
+    // One of them answers probes: it is not lost for being given up.
+    cluster.hosts.set('a', 'open');
+    cluster.pass(500);
+    cluster.resume();
+    cluster.pass(1_000);
+    expect(cluster.statusesOf('a', 'b', 'c', 'd')).toEqual([NODE_STATUS_SUSPECT, ...Array(3).fill(NODE_STATUS_LOST)]);
+    for (const id of ['e', 'f']) cluster.silent(id);
+    cluster.pass(10_000);
+    expect(cluster.held).toEqual(['a', 'e', 'f']);
+    cluster.alive('a');
+    cluster.pass(500);
+    expect(cluster.held).toEqual(['e', 'f']);
   });
 
   it('counts nodes that were just lost as part of the same outage', () => {
@@ -196,7 +270,7 @@ describe('PresenceDetector', () => {
     cluster.silent('b');
     cluster.silent('c');
     cluster.pass(5_000);
-    expect(cluster.detector.brake).toBe(true);
+    expect(cluster.held).toEqual(['b', 'c']);
     expect(cluster.status('b')).toBe(NODE_STATUS_SUSPECT);
   });
 
@@ -206,13 +280,11 @@ describe('PresenceDetector', () => {
     expect(cluster.pass(5_000).status('a')).toBe(NODE_STATUS_LOST);
   });
 
-  it('leaves nodes alone that left or never spoke', () => {
+  it('leaves a node alone that never spoke', () => {
     const cluster = new Cluster('a');
-    cluster.statuses.set('b', { nodeId: 'b', status: NODE_STATUS_LEFT, dispatchSynced: false, reason: '' });
     cluster.presences.set('c', Presence.fromPartial({ nodeId: 'c' }));
     cluster.orphan('c');
     cluster.pass(5_000);
-    expect(cluster.status('b')).toBe(NODE_STATUS_LEFT);
     expect(cluster.status('c')).toBe(NodeStatus.NODE_STATUS_UNSPECIFIED);
   });
 

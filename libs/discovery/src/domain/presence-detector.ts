@@ -1,5 +1,6 @@
-import type { NodeStatusRecord, Presence } from '@berth/contracts/registry';
+import type { BrakeRecord, NodeStatusRecord, Presence } from '@berth/contracts/registry';
 import { NodeStatus, PresenceState } from '@berth/contracts/registry';
+import { chooseProbers } from './probers.ts';
 import type { PresenceTiming } from './timing.ts';
 
 /** A host that is up gets this long for its agent to come back: a refused connection or a word of restarting says so. */
@@ -10,6 +11,8 @@ const outageMs = 60_000;
 /** What the leader sees of one node. */
 export interface NodeSight {
   readonly nodeId: string;
+  /** The leader itself runs on a manager's host. */
+  readonly manager: boolean;
   /** The status record; absent before the first. */
   readonly status: NodeStatusRecord | undefined;
   /** What the replica that holds its stream says; absent if that replica died or there never was a stream. */
@@ -20,23 +23,29 @@ export interface PresenceInput {
   /** Of a clock that never jumps. */
   readonly nowMs: number;
   readonly timing: PresenceTiming;
+  /** Nodes that have not left. */
   readonly nodes: readonly NodeSight[];
+  /** The brake as it is stored: it outlives the leader that put it on. */
+  readonly brake: BrakeRecord | undefined;
 }
 
 export type ProbeAnswer =
-  /** The agent's port took the connection. */
+  /** The agent answered. */
   | 'open'
-  /** The host refused it: host up, agent down. */
+  /** Its host did, but not the agent: host up, agent down. */
   | 'refused';
 
 export type PresenceAction =
   | { readonly kind: 'set-status'; readonly status: NodeStatusRecord }
-  | { readonly kind: 'probe'; readonly nodeId: string };
+  /** The leader probes the node, and asks `helpers` to. */
+  | { readonly kind: 'probe'; readonly nodeId: string; readonly helpers: readonly string[] }
+  /** The brake is on and holds these nodes. */
+  | { readonly kind: 'brake'; readonly nodeIds: readonly string[] }
+  /** The brake is off, and nothing is left to say of it. */
+  | { readonly kind: 'brake-off' };
 
 export interface PresenceDecision {
   readonly actions: readonly PresenceAction[];
-  /** Nodes that would be lost, were the brake not on. */
-  readonly held: readonly string[];
 }
 
 interface Memory {
@@ -48,6 +57,7 @@ interface Memory {
   openAtMs: number;
   refusedAtMs: number;
   probedAtMs: number;
+  probes: number;
   /** Since when its agent has had no full set from dispatch. */
   unsyncedSinceMs: number | undefined;
   lostAtMs: number;
@@ -59,20 +69,15 @@ const never = Number.NEGATIVE_INFINITY;
  * Moves node statuses by what the replicas say of the streams and what probes answer. Two heartbeats missed: suspect, and
  * probes start. Lost: the lease is over and no probe has been answered for a lease; a host that is up with its agent down
  * gets 60 s. Where more than half of the ready nodes, and more than one, are suspect or lost when the first would become
- * lost, the brake is on: none becomes lost until enough have returned.
+ * lost, the brake is on: none becomes lost until enough have returned, and the others then have a whole lease again; or an
+ * operator says so.
  */
 export class PresenceDetector {
   #memory = new Map<string, Memory>();
-  #brake = false;
-
-  get brake(): boolean {
-    return this.#brake;
-  }
 
   /** All counts start anew: for a new leader, and for one whose own timers were late. */
   restart(): void {
     this.#memory = new Map();
-    this.#brake = false;
   }
 
   /** A probe of a node was answered. */
@@ -83,45 +88,77 @@ export class PresenceDetector {
   }
 
   decide(input: PresenceInput): PresenceDecision {
-    const { nowMs, timing } = input;
     const known = new Set(input.nodes.map(({ nodeId }) => nodeId));
     for (const id of this.#memory.keys()) if (!known.has(id)) this.#memory.delete(id);
-    const actions: PresenceAction[] = [];
     const next = new Map<string, NodeStatusRecord>();
-    const due: string[] = [];
     for (const sight of input.nodes) {
       const status = this.#look(sight, input);
-      if (!status) continue;
-      next.set(sight.nodeId, status);
-      if (status.status !== NodeStatus.NODE_STATUS_SUSPECT) continue;
-      const memory = this.#of(sight.nodeId);
-      if (nowMs >= lostFromMs(memory, timing)) due.push(sight.nodeId);
-      if (nowMs - memory.probedAtMs >= timing.intervalMs) {
-        memory.probedAtMs = nowMs;
-        actions.push({ kind: 'probe', nodeId: sight.nodeId });
-      }
+      if (status) next.set(sight.nodeId, status);
     }
-    this.#setBrake(next, due.length, nowMs);
-    if (!this.#brake) {
-      for (const nodeId of due) {
-        this.#of(nodeId).lostAtMs = nowMs;
-        const reason = this.#of(nodeId).refusedAtMs > never ? 'its agent is down' : 'no sign of life';
-        next.set(nodeId, { nodeId, status: NodeStatus.NODE_STATUS_LOST, dispatchSynced: false, reason });
-      }
-    }
-    for (const { nodeId, status: current } of input.nodes) {
+    const probes = this.#probe(next, input);
+    const brake = this.#brake(next, input);
+    const statuses = input.nodes.flatMap(({ nodeId, status: current }): PresenceAction[] => {
       const status = next.get(nodeId);
-      const same = status?.status === current?.status && status?.dispatchSynced === current?.dispatchSynced;
-      if (status && !same) actions.push({ kind: 'set-status', status });
+      return status && !sameStatus(status, current) ? [{ kind: 'set-status', status }] : [];
+    });
+    return { actions: [...brake, ...statuses, ...probes] };
+  }
+
+  /** Every silent node is probed once in an interval, each time by others. */
+  #probe(next: ReadonlyMap<string, NodeStatusRecord>, { nowMs, timing, nodes }: PresenceInput): PresenceAction[] {
+    const actions: PresenceAction[] = [];
+    const ready = nodes.filter(({ nodeId }) => next.get(nodeId)?.status === NodeStatus.NODE_STATUS_READY);
+    for (const [nodeId, { status }] of next) {
+      const memory = this.#of(nodeId);
+      if (status !== NodeStatus.NODE_STATUS_SUSPECT || nowMs - memory.probedAtMs < timing.intervalMs) continue;
+      memory.probedAtMs = nowMs;
+      actions.push({ kind: 'probe', nodeId, helpers: chooseProbers(nodeId, ready, memory.probes) });
+      memory.probes += 1;
     }
-    return { actions, held: this.#brake ? due : [] };
+    return actions;
+  }
+
+  /** Turns those whose time is up into lost ones, unless that would be too many at once. */
+  #brake(next: Map<string, NodeStatusRecord>, { nowMs, timing, brake }: PresenceInput): PresenceAction[] {
+    const silent = [...next.keys()].filter((id) => next.get(id)?.status === NodeStatus.NODE_STATUS_SUSPECT).sort();
+    const due = silent.filter((id) => nowMs >= lostFromMs(this.#of(id), timing));
+    const released = new Set(brake?.resumed ? brake.brake?.nodeIds : []);
+    const wasOn = brake !== undefined && !brake.resumed;
+    const on = this.#tooMany(next, released, nowMs) && (wasOn || due.some((id) => !released.has(id)));
+    if (on) return wasOn && sameList(silent, brake.brake?.nodeIds ?? []) ? [] : [{ kind: 'brake', nodeIds: silent }];
+    if (wasOn) {
+      // They return one after the other: whoever is not back yet is not lost for that.
+      for (const id of silent) this.#of(id).silentSinceMs = nowMs;
+      return [{ kind: 'brake-off' }];
+    }
+    for (const nodeId of due) {
+      const memory = this.#of(nodeId);
+      memory.lostAtMs = released.has(nodeId) ? never : nowMs;
+      const reason = memory.refusedAtMs > never ? 'its agent is down' : 'no sign of life';
+      next.set(nodeId, { nodeId, status: NodeStatus.NODE_STATUS_LOST, dispatchSynced: false, reason });
+    }
+    const over = brake !== undefined && silent.every((id) => !released.has(id) || due.includes(id));
+    return over ? [{ kind: 'brake-off' }] : [];
+  }
+
+  /** More than half of what was ready, and more than one; whom an operator has given up counts no more. */
+  #tooMany(next: ReadonlyMap<string, NodeStatusRecord>, released: ReadonlySet<string>, nowMs: number): boolean {
+    let ready = 0;
+    let affected = 0;
+    for (const [nodeId, { status }] of next) {
+      if (status === NodeStatus.NODE_STATUS_READY) ready += 1;
+      else if (released.has(nodeId)) continue;
+      else if (status === NodeStatus.NODE_STATUS_SUSPECT) affected += 1;
+      else if (nowMs - this.#of(nodeId).lostAtMs < outageMs) affected += 1;
+    }
+    return affected > 1 && affected * 2 > ready + affected;
   }
 
   /** The status that a node has by its stream alone; undefined leaves it as it is. */
-  #look(sight: NodeSight, { nowMs, timing }: PresenceInput): NodeStatusRecord | undefined {
+  #look(sight: NodeSight, input: PresenceInput): NodeStatusRecord | undefined {
+    const { nowMs, timing } = input;
     const { nodeId, presence } = sight;
     const current = sight.status?.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED;
-    if (current === NodeStatus.NODE_STATUS_LEFT) return undefined;
     const memory = this.#of(nodeId);
     if (presence?.state === PresenceState.PRESENCE_STATE_ALIVE) {
       memory.silentSinceMs = undefined;
@@ -144,21 +181,8 @@ export class PresenceDetector {
     const missed = nowMs - memory.silentSinceMs >= 2 * timing.intervalMs;
     if (!missed && current !== NodeStatus.NODE_STATUS_SUSPECT) return sight.status;
     const dispatchSynced = sight.status?.dispatchSynced ?? false;
-    const reason = memory.restarting ? 'its agent said that it restarts' : 'two heartbeats missed';
+    const reason = suspectReason(memory, input);
     return { nodeId, status: NodeStatus.NODE_STATUS_SUSPECT, dispatchSynced, reason };
-  }
-
-  /** Looked at when the first would become lost; it stays until enough have returned. */
-  #setBrake(next: ReadonlyMap<string, NodeStatusRecord>, due: number, nowMs: number): void {
-    let ready = 0;
-    let affected = 0;
-    for (const [nodeId, { status }] of next) {
-      if (status === NodeStatus.NODE_STATUS_READY) ready += 1;
-      else if (status === NodeStatus.NODE_STATUS_SUSPECT) affected += 1;
-      else if (nowMs - this.#of(nodeId).lostAtMs < outageMs) affected += 1;
-    }
-    const tooMany = affected > 1 && affected * 2 > ready + affected;
-    this.#brake = tooMany && (this.#brake || due > 0);
   }
 
   #of(nodeId: string): Memory {
@@ -171,6 +195,7 @@ export class PresenceDetector {
         openAtMs: never,
         refusedAtMs: never,
         probedAtMs: never,
+        probes: 0,
         unsyncedSinceMs: undefined,
         lostAtMs: never,
       };
@@ -178,6 +203,21 @@ export class PresenceDetector {
     }
     return memory;
   }
+}
+
+function suspectReason(memory: Memory, { nowMs, timing }: PresenceInput): string {
+  if (memory.restarting) return 'its agent said that it restarts';
+  if (nowMs - memory.openAtMs < timing.leaseMs) return 'its agent answers, but its heartbeats do not arrive';
+  if (nowMs - memory.refusedAtMs < timing.leaseMs) return 'its host answers, but its agent does not';
+  return 'two heartbeats missed';
+}
+
+function sameStatus(a: NodeStatusRecord, b: NodeStatusRecord | undefined): boolean {
+  return a.status === b?.status && a.dispatchSynced === b.dispatchSynced && a.reason === b.reason;
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
 }
 
 /** When a silent node is lost, as far as is known now. */

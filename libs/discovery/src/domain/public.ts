@@ -2,13 +2,17 @@ import type { Change, Endpoint, Member, Node, NodeStatusRecord } from '@berth/co
 import { EndpointRecord, NodeRecord, NodeStatus } from '@berth/contracts/registry';
 import { controlPlaneScope, scopeOfNetwork, scopeOfNode } from './records.ts';
 
-/** A node as everybody sees it: what it said of itself, and the leader's word on its presence. */
+/** A node as everybody sees it: what it said of itself, and the leader's word on its presence; removed, it has left. */
 export function publicNode(record: NodeRecord | undefined, status: NodeStatusRecord | undefined): Node | undefined {
   if (!record?.node) return undefined;
+  if (record.removed) {
+    return { ...record.node, status: NodeStatus.NODE_STATUS_LEFT, dispatchSynced: false, statusReason: 'removed' };
+  }
   return {
     ...record.node,
     status: status?.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED,
     dispatchSynced: status?.dispatchSynced ?? false,
+    statusReason: status?.reason ?? '',
   };
 }
 

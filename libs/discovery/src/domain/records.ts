@@ -1,4 +1,5 @@
 import {
+  BrakeRecord,
   EndpointRecord,
   IssuedCertificate,
   JoinToken,
@@ -75,6 +76,14 @@ export const replicas: KeyFamily<Replica> = keyFamily<Replica>({
   kind: 'replica',
   codec: Replica,
   id: (record) => [record.id],
+});
+
+/** `registry/brake/nodes`: one for the cluster. */
+export const brakes: KeyFamily<BrakeRecord> = keyFamily<BrakeRecord>({
+  owner: registryOwner,
+  kind: 'brake',
+  codec: BrakeRecord,
+  id: () => ['nodes'],
 });
 
 /** `registry/endpoint/<network>/<task>` */

@@ -1,5 +1,6 @@
 import type { View } from '@berth/changes';
 import type {
+  BrakeRecord,
   Change,
   EndpointRecord,
   IssuedCertificate,
@@ -12,6 +13,7 @@ import type {
   Presence,
   Replica,
 } from '@berth/contracts/registry';
+import { NodeStatus } from '@berth/contracts/registry';
 import type { MirrorChange, StoredEntry } from '@berth/kernel';
 import {
   endpointChange,
@@ -24,7 +26,7 @@ import {
 } from './public.ts';
 import type { Records, Stored } from './record-table.ts';
 import { RecordTable } from './record-table.ts';
-import { certificates, endpoints, members, nodes, presences, replicas, statuses, tokens } from './records.ts';
+import { brakes, certificates, endpoints, members, nodes, presences, replicas, statuses, tokens } from './records.ts';
 
 /** What the registry's decisions read. */
 export interface RegistryState {
@@ -36,6 +38,8 @@ export interface RegistryState {
   readonly members: Records<MemberRecord>;
   readonly certificates: Records<IssuedCertificate>;
   readonly tokens: Records<JoinToken>;
+  /** The brake on mass loss, if it is on or was just ended by an operator. */
+  readonly brake: Stored<BrakeRecord> | undefined;
   endpointsOfTask(taskId: string): Stored<EndpointRecord>[];
   endpointsOfNode(nodeId: string): Stored<EndpointRecord>[];
   /** Endpoints announced in a network, served or not. */
@@ -55,6 +59,7 @@ export class RegistryView implements View<Change>, RegistryState {
   readonly members = new RecordTable(members);
   readonly certificates = new RecordTable(certificates);
   readonly tokens = new RecordTable(tokens);
+  readonly #brakes = new RecordTable(brakes);
   readonly #all = [
     this.nodes,
     this.statuses,
@@ -64,7 +69,9 @@ export class RegistryView implements View<Change>, RegistryState {
     this.members,
     this.certificates,
     this.tokens,
+    this.#brakes,
   ];
+  #left = 0;
   readonly #endpointsOfTask = new Index();
   readonly #endpointsOfNode = new Index();
   readonly #endpointsOfNetwork = new Index();
@@ -81,11 +88,26 @@ export class RegistryView implements View<Change>, RegistryState {
     return this.#endpointsOfNetwork.count(networkId);
   }
 
+  get brake(): Stored<BrakeRecord> | undefined {
+    return this.#brakes.get('nodes');
+  }
+
+  /** Nodes that have not left. */
+  get nodeCount(): number {
+    return this.nodes.size - this.#left;
+  }
+
+  nodeStatus(id: string): NodeStatus {
+    if (this.nodes.get(id)?.value.removed) return NodeStatus.NODE_STATUS_LEFT;
+    return this.statuses.get(id)?.value.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED;
+  }
+
   /** A node as everybody sees it. */
   node(id: string): Node | undefined {
     return publicNode(this.nodes.get(id)?.value, this.statuses.get(id)?.value);
   }
 
+  /** Those that have left too. */
   allNodes(): Node[] {
     return [...this.nodes.values()].flatMap(({ value }) => this.node(value.node?.id ?? '') ?? []);
   }
@@ -93,7 +115,8 @@ export class RegistryView implements View<Change>, RegistryState {
   /** Nodes and service instances, by identity. */
   memberList(): Member[] {
     const services = [...this.members.values()].flatMap(({ value }) => value.member ?? []);
-    return [...services, ...this.allNodes().map(memberOfNode)].sort(
+    const present = this.allNodes().filter(({ status }) => status !== NodeStatus.NODE_STATUS_LEFT);
+    return [...services, ...present.map(memberOfNode)].sort(
       (a, b) => order(a.identity, b.identity) || order(a.instance, b.instance),
     );
   }
@@ -107,6 +130,7 @@ export class RegistryView implements View<Change>, RegistryState {
       for (const table of this.#all) if (table.family.owns(entry.key)) table.put(entry);
     }
     for (const { value } of this.endpoints.values()) this.#index(value, true);
+    this.#left = [...this.nodes.values()].filter(({ value }) => value.removed).length;
     return this.snapshot();
   }
 
@@ -118,6 +142,7 @@ export class RegistryView implements View<Change>, RegistryState {
       const key = change.kind === 'put' ? change.entry.key : change.key;
       if (nodes.owns(key)) {
         const { before, after } = this.nodes.apply(change);
+        this.#left += Number(after?.value.removed ?? false) - Number(before?.value.removed ?? false);
         touchedNodes.add((after ?? before)?.value.node?.id ?? '');
       } else if (statuses.owns(key)) {
         const { before, after } = this.statuses.apply(change);

@@ -1,11 +1,19 @@
 import { WriteSet } from '@berth/changes';
-import type { Member, MemberRecord, NodeRecord, NodeStatusRecord, Presence } from '@berth/contracts/registry';
+import type {
+  BrakeRecord,
+  Member,
+  MemberRecord,
+  NodeRecord,
+  NodeStatusRecord,
+  Presence,
+} from '@berth/contracts/registry';
 import type { TxnGroup } from '@berth/kernel';
 import { headKey, txnOpsMax } from '@berth/kernel';
 import type { EndpointWrite } from './endpoints.ts';
 import { publicEndpoint } from './public.ts';
 import type { Stored } from './record-table.ts';
 import {
+  brakes,
   controlPlaneScope,
   endpoints,
   members,
@@ -79,14 +87,36 @@ export function writeNode(set: WriteSet, record: NodeRecord, before: Stored<Node
   return set.touch(scopeOfNode(record.node?.id ?? ''));
 }
 
-/** A node's status, decided on a presence that must still stand: else it spoke meanwhile. */
-export function writeStatus(status: NodeStatusRecord, presence: Stored<Presence> | undefined): TxnGroup {
+/** A node's status, decided on what must still stand: its presence, else it spoke meanwhile; its record, else it may have
+ *  been removed. */
+export function writeStatus(
+  status: NodeStatusRecord,
+  presence: Stored<Presence> | undefined,
+  node: Stored<NodeRecord>,
+): TxnGroup {
   const key = presences.key(status.nodeId);
   return new WriteSet(registryOwner)
     .compare(presence ? { kind: 'unchanged', key, modRevision: presence.modRevision } : { kind: 'absent', key })
+    .compare({ kind: 'unchanged', key: nodes.key(status.nodeId), modRevision: node.modRevision })
     .put(statuses, status)
     .touch(scopeOfNode(status.nodeId))
     .group();
+}
+
+/** A node is taken out of the cluster: its record stays, its status goes. */
+export function removeNode(node: Stored<NodeRecord>, status: Stored<NodeStatusRecord> | undefined): TxnGroup {
+  const set = new WriteSet(registryOwner).update(nodes, { ...node.value, removed: true }, node);
+  if (status) set.delete(statuses, status.value);
+  return set.touch(scopeOfNode(node.value.node?.id ?? '')).group();
+}
+
+/** The brake as it is to stand; undefined takes the record away. */
+export function writeBrake(next: BrakeRecord | undefined, before: Stored<BrakeRecord> | undefined): TxnGroup {
+  const set = new WriteSet(registryOwner);
+  if (next && before) set.update(brakes, next, before);
+  else if (next) set.create(brakes, next);
+  else if (before) set.delete(brakes, before.value, before);
+  return set.group();
 }
 
 /** A service instance comes on the member list; those it replaces go in the same txn. */

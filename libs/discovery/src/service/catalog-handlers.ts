@@ -28,7 +28,9 @@ export class CatalogHandlers implements CatalogServiceImplementation<CallerConte
     const revision = await this.#registry.feed.waitFor(undefined, signal);
     const byName = (a: { hostname: string; id: string }, b: { hostname: string; id: string }): number =>
       `${a.hostname} ${a.id}` < `${b.hostname} ${b.id}` ? -1 : 1;
-    return { nodes: this.#registry.view.allNodes().sort(byName), revision };
+    const { view } = this.#registry;
+    const brake = view.brake?.value;
+    return { nodes: view.allNodes().sort(byName), revision, brake: brake?.resumed ? undefined : brake?.brake };
   }
 
   async listMembers(_request: ListMembersRequest, { signal }: Call) {

@@ -80,6 +80,13 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
     for (let attempt = 1; ; attempt++) {
       const { entry } = await store.get(nodes.key(nodeId));
       const before = entry && { value: nodes.decode(entry), modRevision: entry.modRevision };
+      if (before?.value.removed) {
+        throw new BerthError(
+          'PermissionDenied',
+          'this host was removed from the cluster and still has its old key: empty the state folder of its agent (default /var/lib/berth), then join again',
+          { reason: 'NODE_LEFT' },
+        );
+      }
       const first = before ? (before.value.node?.manager ?? false) : await this.#noNodeYet();
       const record = joiningNode({ nodeId, description, publicKeySha256, first, nowMs: clock.wall() });
       const writes = writeNode(new WriteSet(registryOwner), record, before);

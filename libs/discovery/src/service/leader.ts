@@ -1,7 +1,7 @@
 import type { ChangeFeed, RemoteMirror } from '@berth/changes';
 import type { Change, EndpointRecord } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
-import type { Clock, Compare, Leadership, Logger, MirrorStep, Store, TxnGroup } from '@berth/kernel';
+import type { Clock, Compare, Leadership, Logger, MirrorChange, MirrorStep, Store, TxnGroup } from '@berth/kernel';
 import { isBerthError, isPassing, packTxns } from '@berth/kernel';
 import type { EndpointWrite, ServingWorld } from '../domain/endpoints.ts';
 import { forgottenEndpoints, reconcileEndpoints } from '../domain/endpoints.ts';
@@ -9,11 +9,11 @@ import { abandonedMembers } from '../domain/members.ts';
 import type { NodeSight, PresenceAction } from '../domain/presence-detector.ts';
 import { PresenceDetector } from '../domain/presence-detector.ts';
 import type { Stored } from '../domain/record-table.ts';
-import { endpoints, leaderKey, statuses } from '../domain/records.ts';
+import { endpoints, leaderKey, nodes, statuses } from '../domain/records.ts';
 import type { RegistryView } from '../domain/registry-view.ts';
 import type { PresenceTiming } from '../domain/timing.ts';
 import type { NetworkScopes } from '../domain/writes.ts';
-import { endpointGroups, removeMember, writeStatus } from '../domain/writes.ts';
+import { endpointGroups, removeMember, writeBrake, writeStatus } from '../domain/writes.ts';
 import type { Prober } from './ports.ts';
 
 /** Time to live of the leader's key: so long after its death nobody decides. */
@@ -53,7 +53,6 @@ export class RegistryLeader {
   #wholeAtMs = Number.NEGATIVE_INFINITY;
   #oneByOne = false;
   #leading = false;
-  #braked = false;
   #wake: () => void = () => {};
   #woken = false;
 
@@ -63,11 +62,6 @@ export class RegistryLeader {
 
   get leading(): boolean {
     return this.#leading;
-  }
-
-  /** Too many nodes are silent at once: none is declared lost. */
-  get brake(): boolean {
-    return this.#leading && this.#detector.brake;
   }
 
   /** Campaigns and leads until the signal aborts. */
@@ -150,34 +144,60 @@ export class RegistryLeader {
   }
 
   #decidePresence(): TxnGroup[] {
-    const { view, clock, timing, log } = this.#options;
-    const sights = [...view.nodes.values()].map(({ value }): NodeSight => {
-      const nodeId = value.node?.id ?? '';
-      return { nodeId, status: view.statuses.get(nodeId)?.value, presence: view.presences.get(nodeId)?.value };
+    const { view, clock, timing } = this.#options;
+    const nodes = [...view.nodes.values()].flatMap(({ value }): NodeSight[] => {
+      if (!value.node || value.removed) return [];
+      const { id: nodeId, manager } = value.node;
+      const status = view.statuses.get(nodeId)?.value;
+      return [{ nodeId, manager, status, presence: view.presences.get(nodeId)?.value }];
     });
-    const decision = this.#detector.decide({ nowMs: clock.monotonic(), timing: timing(), nodes: sights });
-    if (this.#detector.brake !== this.#braked) {
-      this.#braked = this.#detector.brake;
-      if (this.#braked) log.error({ nodes: decision.held }, 'too many nodes are silent at once: the brake is on');
-      else log.info({}, 'the brake is off');
-    }
+    const brake = view.brake?.value;
+    const decision = this.#detector.decide({ nowMs: clock.monotonic(), timing: timing(), nodes, brake });
     return decision.actions.flatMap((action) => this.#actOn(action));
   }
 
   #actOn(action: PresenceAction): TxnGroup[] {
-    const { view, log, prober, clock, timing } = this.#options;
-    if (action.kind === 'probe') {
-      const node = view.node(action.nodeId);
-      if (!node) return [];
-      // Not awaited: an answer counts when it comes. A prober never rejects.
-      void prober.probe(`${node.address}:${node.agentPort}`, timing().intervalMs * 2).then((answer) => {
-        if (answer !== 'none') this.#detector.answered(action.nodeId, answer, clock.monotonic());
-      });
-      return [];
+    const { view, log } = this.#options;
+    switch (action.kind) {
+      case 'probe':
+        this.#probe(action.nodeId, action.helpers);
+        return [];
+      case 'brake':
+        return this.#setBrake(action.nodeIds);
+      case 'brake-off':
+        log.info({}, 'the brake is off');
+        return [writeBrake(undefined, view.brake)];
+      case 'set-status': {
+        const { status } = action;
+        const node = view.nodes.get(status.nodeId);
+        if (!node) return [];
+        log.info({ nodeId: status.nodeId, status: status.status, reason: status.reason }, 'node status');
+        return [writeStatus(status, view.presences.get(status.nodeId), node)];
+      }
     }
-    const { status } = action;
-    log.info({ nodeId: status.nodeId, status: status.status, reason: status.reason }, 'node status');
-    return [writeStatus(status, view.presences.get(status.nodeId))];
+  }
+
+  /** Not awaited: an answer counts when it comes. A prober never rejects. */
+  #probe(nodeId: string, helpers: readonly string[]): void {
+    const { view, prober, clock, timing } = this.#options;
+    const target = view.node(nodeId);
+    if (!target) return;
+    const timeoutMs = timing().intervalMs * 2;
+    const nodes = helpers.flatMap((id) => view.node(id) ?? []);
+    for (const helper of [undefined, ...nodes]) {
+      void prober.probe(target, timeoutMs, helper).then((answer) => {
+        if (answer !== 'none') this.#detector.answered(nodeId, answer, clock.monotonic());
+      });
+    }
+  }
+
+  #setBrake(nodeIds: readonly string[]): TxnGroup[] {
+    const { view, log, clock } = this.#options;
+    const before = view.brake;
+    const wasOn = before !== undefined && !before.value.resumed;
+    if (!wasOn) log.error({ nodeIds }, 'too many nodes are silent at once: the brake is on, nothing moves');
+    const sinceMs = (wasOn && before.value.brake?.sinceMs) || clock.wall();
+    return [writeBrake({ brake: { nodeIds: [...nodeIds], sinceMs }, resumed: false }, before)];
   }
 
   #decideEndpoints(): EndpointWrite[] {
@@ -210,18 +230,21 @@ export class RegistryLeader {
 
   #onStored(raw: MirrorStep): void {
     if (raw.kind === 'reset') this.#whole = true;
-    else {
-      for (const change of raw.changes) {
-        const key = change.kind === 'put' ? change.entry.key : change.key;
-        if (endpoints.owns(key)) this.#dirtyEndpoints.add(key);
-        else if (statuses.owns(key)) {
-          const entry = change.kind === 'put' ? change.entry : change.previous;
-          if (entry) this.#dirtyNodes.add(statuses.decode(entry).nodeId);
-        }
-      }
-      if (raw.changes.length === 0) return;
-    }
+    else if (raw.changes.length === 0) return;
+    else for (const change of raw.changes) this.#noteDirty(change);
     this.#touch();
+  }
+
+  /** Notes whose endpoints are to be looked at. */
+  #noteDirty(change: MirrorChange): void {
+    const key = change.kind === 'put' ? change.entry.key : change.key;
+    const entry = change.kind === 'put' ? change.entry : change.previous;
+    if (endpoints.owns(key)) this.#dirtyEndpoints.add(key);
+    else if (entry && statuses.owns(key)) this.#dirtyNodes.add(statuses.decode(entry).nodeId);
+    else if (entry && nodes.owns(key)) {
+      const { node, removed } = nodes.decode(entry);
+      if (node && removed) this.#dirtyNodes.add(node.id);
+    }
   }
 
   #startAnew(): void {

@@ -9,11 +9,14 @@ import type { ReplicaKeys } from './replica-keys.ts';
 /** A timer so late says that this process stood still, not that the agents did. */
 const lateMs = 500;
 
+/** Why a stream is ended from here: another one of the node took its place, or the node is no longer of the cluster. */
+export type StreamEnd = 'replaced' | 'removed';
+
 /** One node's open stream. A heartbeat changes this and nothing else. */
 export interface NodeStream {
   readonly id: string;
   readonly nodeId: string;
-  readonly end: () => void;
+  readonly end: (why: StreamEnd) => void;
   heardAtMs: number;
   dispatchSynced: boolean;
   restarting: boolean;
@@ -43,9 +46,9 @@ export class NodeStreams {
   }
 
   /** A node's stream starts; an older one of the same node is ended. */
-  open(nodeId: string, end: () => void): NodeStream {
+  open(nodeId: string, end: (why: StreamEnd) => void): NodeStream {
     const { clock, rng } = this.#options;
-    this.#streams.get(nodeId)?.end();
+    this.#streams.get(nodeId)?.end('replaced');
     const stream: NodeStream = {
       id: newId(rng),
       nodeId,
@@ -58,6 +61,11 @@ export class NodeStreams {
     this.#streams.set(nodeId, stream);
     this.#tell(stream, PresenceState.PRESENCE_STATE_ALIVE);
     return stream;
+  }
+
+  /** The node was taken out of the cluster. */
+  removed(nodeId: string): void {
+    this.#streams.get(nodeId)?.end('removed');
   }
 
   heard(stream: NodeStream, { dispatchSynced, restarting }: Heartbeat): void {

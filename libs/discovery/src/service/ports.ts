@@ -1,9 +1,10 @@
+import type { Node } from '@berth/contracts/registry';
 import type { ProbeAnswer } from '../domain/presence-detector.ts';
 
-/** Asks a host directly whether it is there. */
+/** Asks a node's agent directly whether it is there. */
 export interface Prober {
-  /** Opens a TCP connection to `address` (`host:port`) and closes it. `none`: no answer within `timeoutMs`. Never rejects. */
-  probe(address: string, timeoutMs: number): Promise<ProbeAnswer | 'none'>;
+  /** From here, or from `helper`'s host. `none`: no answer within `timeoutMs`, or the helper can't be asked. Never rejects. */
+  probe(target: Node, timeoutMs: number, helper: Node | undefined): Promise<ProbeAnswer | 'none'>;
 }
 
 /** What the registry needs to know of keys and certificates; `platform/identity` knows it. */

@@ -11,7 +11,7 @@ import type {
   PresenceServiceImplementation,
 } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
-import type { CallerContext, Clock, Logger, Revision, Store } from '@berth/kernel';
+import type { CallerContext, Clock, Logger, Store } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError, packTxns } from '@berth/kernel';
 import { planAnnouncement } from '../domain/endpoints.ts';
 import { describedNode } from '../domain/nodes.ts';
@@ -35,6 +35,9 @@ export interface PresenceHandlersOptions {
   readonly clusterId: string;
 }
 
+/** The last word to a node that was removed: its agent takes everything of Berth off the host. */
+const farewell: ConnectResponse = { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: '', removed: true };
+
 interface Call extends CallerContext {
   readonly signal: AbortSignal;
 }
@@ -55,9 +58,15 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     const nodeId = nodeOf(caller);
     const incoming = requests[Symbol.asyncIterator]();
     const hello = await this.#hello(incoming);
-    const { epoch } = await this.#describe(nodeId, hello);
+    const epoch = await this.#describe(nodeId, hello);
+    if (epoch === undefined) {
+      yield farewell;
+      return;
+    }
     const ended = new AbortController();
-    const stream = registry.streams.open(nodeId, () => ended.abort());
+    const stream = registry.streams.open(nodeId, (why) => ended.abort(why));
+    // It may have been removed since it was described.
+    if (registry.view.nodeStatus(nodeId) === NodeStatus.NODE_STATUS_LEFT) registry.streams.removed(nodeId);
     log.info({ nodeId, stream: stream.id }, 'node connected');
     // Not awaited: it ends with the client's side of the stream, which may outlive this one.
     void this.#heartbeats(incoming, stream).then(
@@ -72,8 +81,10 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
           leaseMs: timing.leaseMs,
           members,
           epoch,
+          removed: false,
         };
       }
+      if (ended.signal.reason === 'removed') yield farewell;
     } finally {
       registry.streams.close(stream);
       ended.abort();
@@ -91,6 +102,7 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     const { view, feed, world, scopes } = registry;
     const nodeId = nodeOf(caller);
     let revision = await feed.waitFor(undefined, signal);
+    if (view.nodeStatus(nodeId) === NodeStatus.NODE_STATUS_LEFT) throw nodeLeft();
     for (let attempt = 0; attempt < attemptsMax && !signal.aborted; attempt++) {
       const writes = planAnnouncement({
         nodeId,
@@ -151,25 +163,26 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     return first.value.step.value;
   }
 
-  /** Brings the node's record in line with what it says of itself; written only if that is new. */
-  async #describe(nodeId: string, { node }: ConnectHello): Promise<Revision> {
+  /** Brings the node's record in line with what it says of itself; written only if that is new. The epoch; undefined for a
+   *  node that was removed. */
+  async #describe(nodeId: string, { node }: ConnectHello): Promise<string | undefined> {
     const { registry, store } = this.#options;
     if (!node) throw protocolError('the hello describes no node');
-    const revision = await registry.feed.waitFor(undefined);
+    const { epoch } = await registry.feed.waitFor(undefined);
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       // From the store itself: this replica may not have seen the Join yet.
       const { entry } = await store.get(nodes.key(nodeId));
-      const left = registry.view.statuses.get(nodeId)?.value.status === NodeStatus.NODE_STATUS_LEFT;
-      if (!entry || left) {
-        throw new BerthError('PermissionDenied', 'this node does not belong to the cluster (any more)', {
-          reason: left ? 'NODE_LEFT' : 'NODE_UNKNOWN',
+      if (!entry) {
+        throw new BerthError('PermissionDenied', 'this node does not belong to the cluster', {
+          reason: 'NODE_UNKNOWN',
         });
       }
       const before = { value: nodes.decode(entry), modRevision: entry.modRevision };
+      if (before.value.removed) return undefined;
       const record = describedNode(before.value, node);
-      if (sameNode(before.value, record)) return revision;
+      if (sameNode(before.value, record)) return epoch;
       const result = await store.txn(writeNode(new WriteSet(registryOwner), record, before).group());
-      if (result.committed) return registry.feed.waitFor({ epoch: revision.epoch, revision: result.revision });
+      if (result.committed) return (await registry.feed.waitFor({ epoch, revision: result.revision })).epoch;
     }
     throw new BerthError('Conflict', 'the node describes itself elsewhere at the same time', { reason: 'RACE' });
   }
@@ -187,6 +200,10 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
 function nodeOf(caller: CallerContext['caller']): string {
   if (caller.role === 'node') return caller.id;
   throw new BerthError('PermissionDenied', 'only a node speaks for a node', { reason: 'NOT_A_NODE' });
+}
+
+export function nodeLeft(): BerthError {
+  return new BerthError('PermissionDenied', 'this node was removed from the cluster', { reason: 'NODE_LEFT' });
 }
 
 function protocolError(what: string): BerthError {

@@ -2,7 +2,7 @@ import type { RemoteMirror } from '@berth/changes';
 import { ChangeFeed } from '@berth/changes';
 import type { Change, Member } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
-import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
+import type { Change as SchedulerChange, TaskView } from '@berth/contracts/scheduler';
 import type { Clock, Logger, Rng, Store } from '@berth/kernel';
 import { isBerthError, isPassing, packTxns } from '@berth/kernel';
 import type { ServingWorld } from '../domain/endpoints.ts';
@@ -74,7 +74,7 @@ export class Registry {
         const resource = scheduler.resources.get(`task/${id}`)?.resource;
         return resource?.$case === 'task' ? resource.value : undefined;
       },
-      nodeStatus: (id) => view.statuses.get(id)?.value.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED,
+      nodeStatus: (id) => view.nodeStatus(id),
     };
     this.scopes = {
       endpointCount: (networkId) => view.endpointCount(networkId),
@@ -98,7 +98,14 @@ export class Registry {
 
   /** How often nodes say that they live. */
   get timing(): PresenceTiming {
-    return presenceTiming(this.view.nodes.size);
+    return presenceTiming(this.view.nodeCount);
+  }
+
+  /** The scheduler's tasks, as this replica mirrors them. */
+  *tasks(): Generator<TaskView, void, undefined> {
+    for (const { resource } of this.#options.scheduler.resources.values()) {
+      if (resource?.$case === 'task') yield resource.value;
+    }
   }
 
   /** Both mirrors have had what decisions need. */
@@ -115,6 +122,10 @@ export class Registry {
     const end = this.feed.onStep((step) => {
       const news = (key: string): boolean => key.startsWith('node/') || key.startsWith('member/');
       if (step.kind === 'reset' || step.changes.some(({ key }) => news(key))) this.board.touch();
+      for (const { resource } of step.changes) {
+        if (resource?.$case !== 'node' || resource.value.status !== NodeStatus.NODE_STATUS_LEFT) continue;
+        this.streams.removed(resource.value.id);
+      }
     });
     try {
       await Promise.all([

@@ -13,6 +13,7 @@ import { CatalogHandlers } from './catalog-handlers.ts';
 import { CertificateHandlers } from './certificate-handlers.ts';
 import { CertificateIssuer } from './certificate-issuer.ts';
 import { JoinHandlers } from './join-handlers.ts';
+import { NodeHandlers } from './node-handlers.ts';
 import type { CertificateTools, Prober } from './ports.ts';
 import { PresenceHandlers } from './presence-handlers.ts';
 import { Registry } from './registry.ts';
@@ -115,8 +116,12 @@ function taskChange(id: string, task: TaskView | undefined): SchedulerChange {
 /** What probes of an address are answered; nothing by default. */
 export class FakeHosts implements Prober {
   readonly answers = new Map<string, 'open' | 'refused'>();
+  /** What helpers see, by helper's address and target's. */
+  readonly seenBy = new Map<string, 'open' | 'refused'>();
 
-  async probe(address: string): Promise<'open' | 'refused' | 'none'> {
+  async probe(target: Node, _timeoutMs: number, helper: Node | undefined): Promise<'open' | 'refused' | 'none'> {
+    const address = `${target.address}:${target.agentPort}`;
+    if (helper) return this.seenBy.get(`${helper.address} ${target.address}`) ?? 'none';
     return this.answers.get(address) ?? 'none';
   }
 }
@@ -208,6 +213,7 @@ export function assemble(parts: {
       join: new JoinHandlers({ registry, issuer, tools: fakeTools, store, clock, rng, log, clusterId }),
       presence: new PresenceHandlers({ registry, store, clock, log, clusterId }),
       catalog: new CatalogHandlers({ registry, clusterId }),
+      nodes: new NodeHandlers({ registry, store, clock, log }),
       certificates: new CertificateHandlers({ registry, issuer, tools: fakeTools, store, clock, log }),
     };
   };

@@ -5,6 +5,7 @@ export { fromStatus, statusOf } from './errors.ts';
 export { healthDefinition } from './health.ts';
 export { rpcLimits } from './limits.ts';
 export { dialPinned, type PinnedOptions } from './pinned.ts';
+export { probeServer } from './probe.ts';
 export {
   type RpcObserver,
   type RpcServer,

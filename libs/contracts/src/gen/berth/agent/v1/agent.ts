@@ -200,6 +200,24 @@ export interface SaveImageResponse {
   chunk: Buffer;
 }
 
+/** ProbeRequest names an agent. */
+export interface ProbeRequest {
+  /** IP address of its host. */
+  address: string;
+  /** Its port. */
+  port: number;
+  /** Milliseconds to wait for an answer: 1 to 10,000. */
+  timeoutMs: number;
+}
+
+/** ProbeResponse says what came back; neither means nothing did. */
+export interface ProbeResponse {
+  /** The agent answered. */
+  answered: boolean;
+  /** Its host did, but not the agent: the connection was refused, or taken and then nothing said. */
+  refused: boolean;
+}
+
 /** SignRequest asks for a certificate. */
 export interface SignRequest {
   /** Certificate signing request, DER: proof that the caller holds the key. */
@@ -2233,6 +2251,200 @@ export const SaveImageResponse: MessageFns<SaveImageResponse, "berth.agent.v1.Sa
   },
 };
 
+function createBaseProbeRequest(): ProbeRequest {
+  return { address: "", port: 0, timeoutMs: 0 };
+}
+
+export const ProbeRequest: MessageFns<ProbeRequest, "berth.agent.v1.ProbeRequest"> = {
+  $type: "berth.agent.v1.ProbeRequest" as const,
+
+  encode(message: ProbeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(24).uint32(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProbeRequest {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+      timeoutMs: isSet(object.timeoutMs)
+        ? globalThis.Number(object.timeoutMs)
+        : isSet(object.timeout_ms)
+        ? globalThis.Number(object.timeout_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: ProbeRequest): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProbeRequest>, I>>(base?: I): ProbeRequest {
+    return ProbeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProbeRequest>, I>>(object: I): ProbeRequest {
+    const message = createBaseProbeRequest();
+    message.address = object.address ?? "";
+    message.port = object.port ?? 0;
+    message.timeoutMs = object.timeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseProbeResponse(): ProbeResponse {
+  return { answered: false, refused: false };
+}
+
+export const ProbeResponse: MessageFns<ProbeResponse, "berth.agent.v1.ProbeResponse"> = {
+  $type: "berth.agent.v1.ProbeResponse" as const,
+
+  encode(message: ProbeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.answered !== false) {
+      writer.uint32(8).bool(message.answered);
+    }
+    if (message.refused !== false) {
+      writer.uint32(16).bool(message.refused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.answered = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.refused = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProbeResponse {
+    return {
+      answered: isSet(object.answered) ? globalThis.Boolean(object.answered) : false,
+      refused: isSet(object.refused) ? globalThis.Boolean(object.refused) : false,
+    };
+  },
+
+  toJSON(message: ProbeResponse): unknown {
+    const obj: any = {};
+    if (message.answered !== false) {
+      obj.answered = message.answered;
+    }
+    if (message.refused !== false) {
+      obj.refused = message.refused;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProbeResponse>, I>>(base?: I): ProbeResponse {
+    return ProbeResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProbeResponse>, I>>(object: I): ProbeResponse {
+    const message = createBaseProbeResponse();
+    message.answered = object.answered ?? false;
+    message.refused = object.refused ?? false;
+    return message;
+  },
+};
+
 function createBaseSignRequest(): SignRequest {
   return { csr: Buffer.alloc(0), identity: "", addresses: [] };
 }
@@ -3851,6 +4063,61 @@ export interface RuntimeServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<SaveImageRequest>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<SaveImageResponse>;
+}
+
+/** ProbeService looks at other hosts from this one, so that a node that only the registry can't reach is not taken for lost. */
+export type ProbeServiceDefinition = typeof ProbeServiceDefinition;
+export const ProbeServiceDefinition = {
+  name: "ProbeService",
+  fullName: "berth.agent.v1.ProbeService",
+  methods: {
+    /** Probe asks another node's agent whether it is there. */
+    probe: {
+      name: "Probe",
+      requestType: ProbeRequest as typeof ProbeRequest,
+      requestStream: false,
+      responseType: ProbeResponse as typeof ProbeResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              18,
+              10,
+              16,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              114,
+              101,
+              103,
+              105,
+              115,
+              116,
+              114,
+              121,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
+  },
+} as const;
+
+export interface ProbeServiceImplementation<CallContextExt = {}> {
+  /** Probe asks another node's agent whether it is there. */
+  probe(request: ProbeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ProbeResponse>>;
+}
+
+export interface ProbeServiceClient<CallOptionsExt = {}> {
+  /** Probe asks another node's agent whether it is there. */
+  probe(request: DeepPartial<ProbeRequest>, options?: CallOptions & CallOptionsExt): Promise<ProbeResponse>;
 }
 
 /** SigningService is served by a manager's agent, which alone holds the CA's key, on a port of its own. */

@@ -3,7 +3,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { Endpoint, Member, Node, NodeStatus, nodeStatusFromJSON, nodeStatusToJSON } from "./resources.ts";
+import { Brake, Endpoint, Member, Node, NodeStatus, nodeStatusFromJSON, nodeStatusToJSON } from "./resources.ts";
 
 /** PresenceState is what the replica that holds a node's stream says of it. */
 export const PresenceState = {
@@ -75,6 +75,8 @@ export interface NodeRecord {
   publicKeySha256: string;
   /** Milliseconds since 1970 when it joined; for show. */
   joinedAtMs: number;
+  /** An operator took it out of the cluster. The record stays for ever: neither id nor key comes back. */
+  removed: boolean;
 }
 
 /**
@@ -98,6 +100,19 @@ export interface NodeStatusRecord {
   dispatchSynced: boolean;
   /** Why it is not ready; empty when it is. */
   reason: string;
+}
+
+/**
+ * BrakeRecord is the brake on mass loss, so that it outlives the leader that put it on. Written by the leader; `resumed` by
+ * whoever serves Resume. `registry/brake/nodes`
+ */
+export interface BrakeRecord {
+  /** What is shown of it. */
+  brake:
+    | Brake
+    | undefined;
+  /** An operator has ended it: the nodes it holds may be lost. */
+  resumed: boolean;
 }
 
 /**
@@ -161,7 +176,7 @@ export interface JoinToken {
 }
 
 function createBaseNodeRecord(): NodeRecord {
-  return { node: undefined, publicKeySha256: "", joinedAtMs: 0 };
+  return { node: undefined, publicKeySha256: "", joinedAtMs: 0, removed: false };
 }
 
 export const NodeRecord: MessageFns<NodeRecord, "berth.registry.v1.NodeRecord"> = {
@@ -176,6 +191,9 @@ export const NodeRecord: MessageFns<NodeRecord, "berth.registry.v1.NodeRecord"> 
     }
     if (message.joinedAtMs !== 0) {
       writer.uint32(24).int64(message.joinedAtMs);
+    }
+    if (message.removed !== false) {
+      writer.uint32(32).bool(message.removed);
     }
     return writer;
   },
@@ -217,6 +235,14 @@ export const NodeRecord: MessageFns<NodeRecord, "berth.registry.v1.NodeRecord"> 
             message.joinedAtMs = longToNumber(reader.int64());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.removed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -242,6 +268,7 @@ export const NodeRecord: MessageFns<NodeRecord, "berth.registry.v1.NodeRecord"> 
         : isSet(object.joined_at_ms)
         ? globalThis.Number(object.joined_at_ms)
         : 0,
+      removed: isSet(object.removed) ? globalThis.Boolean(object.removed) : false,
     };
   },
 
@@ -256,6 +283,9 @@ export const NodeRecord: MessageFns<NodeRecord, "berth.registry.v1.NodeRecord"> 
     if (message.joinedAtMs !== 0) {
       obj.joinedAtMs = Math.round(message.joinedAtMs);
     }
+    if (message.removed !== false) {
+      obj.removed = message.removed;
+    }
     return obj;
   },
 
@@ -267,6 +297,7 @@ export const NodeRecord: MessageFns<NodeRecord, "berth.registry.v1.NodeRecord"> 
     message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
     message.publicKeySha256 = object.publicKeySha256 ?? "";
     message.joinedAtMs = object.joinedAtMs ?? 0;
+    message.removed = object.removed ?? false;
     return message;
   },
 };
@@ -489,6 +520,93 @@ export const NodeStatusRecord: MessageFns<NodeStatusRecord, "berth.registry.v1.N
     message.status = object.status ?? 0;
     message.dispatchSynced = object.dispatchSynced ?? false;
     message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseBrakeRecord(): BrakeRecord {
+  return { brake: undefined, resumed: false };
+}
+
+export const BrakeRecord: MessageFns<BrakeRecord, "berth.registry.v1.BrakeRecord"> = {
+  $type: "berth.registry.v1.BrakeRecord" as const,
+
+  encode(message: BrakeRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.brake !== undefined) {
+      Brake.encode(message.brake, writer.uint32(10).fork()).join();
+    }
+    if (message.resumed !== false) {
+      writer.uint32(16).bool(message.resumed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BrakeRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBrakeRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.brake = Brake.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.resumed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BrakeRecord {
+    return {
+      brake: isSet(object.brake) ? Brake.fromJSON(object.brake) : undefined,
+      resumed: isSet(object.resumed) ? globalThis.Boolean(object.resumed) : false,
+    };
+  },
+
+  toJSON(message: BrakeRecord): unknown {
+    const obj: any = {};
+    if (message.brake !== undefined) {
+      obj.brake = Brake.toJSON(message.brake);
+    }
+    if (message.resumed !== false) {
+      obj.resumed = message.resumed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BrakeRecord>, I>>(base?: I): BrakeRecord {
+    return BrakeRecord.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BrakeRecord>, I>>(object: I): BrakeRecord {
+    const message = createBaseBrakeRecord();
+    message.brake = (object.brake !== undefined && object.brake !== null) ? Brake.fromPartial(object.brake) : undefined;
+    message.resumed = object.resumed ?? false;
     return message;
   },
 };

@@ -5,7 +5,7 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
 import { Hello, Revision, ScopeHead } from "../../workload/v1/common.ts";
-import { Change, Endpoint, Member, Node } from "./resources.ts";
+import { Brake, Change, Endpoint, Member, Node } from "./resources.ts";
 
 /** JoinRequest asks to become a node. */
 export interface JoinRequest {
@@ -76,6 +76,8 @@ export interface ConnectResponse {
   members: Member[];
   /** Registry's epoch. */
   epoch: string;
+  /** The node was removed from the cluster: its agent removes all of Berth from the host. The last message. */
+  removed: boolean;
 }
 
 /** AnnounceEndpointsRequest tells the registry what the node's tasks serve. */
@@ -124,10 +126,59 @@ export interface ListNodesRequest {
 
 /** ListNodesResponse holds nodes. */
 export interface ListNodesResponse {
-  /** Nodes by host name. */
+  /** Nodes by host name; those that left too. */
   nodes: Node[];
   /** Revision of this view. */
-  revision: Revision | undefined;
+  revision:
+    | Revision
+    | undefined;
+  /** The brake on mass loss; absent while it is off. */
+  brake: Brake | undefined;
+}
+
+/** UpdateNodeRequest changes a node's labels. */
+export interface UpdateNodeRequest {
+  /** Node: its id, the unique beginning of one, or its host name. */
+  nodeId: string;
+  /** Labels to set. */
+  setLabels: { [key: string]: string };
+  /** Names of labels to remove; absent ones are no error. */
+  removeLabels: string[];
+}
+
+export interface UpdateNodeRequest_SetLabelsEntry {
+  key: string;
+  value: string;
+}
+
+/** UpdateNodeResponse shows the node. */
+export interface UpdateNodeResponse {
+  /** The node as it is now. */
+  node: Node | undefined;
+}
+
+/** RemoveNodeRequest takes a node out of the cluster. */
+export interface RemoveNodeRequest {
+  /** Node: its id, the unique beginning of one, or its host name. */
+  nodeId: string;
+  /** Also with tasks that are to run there: they go elsewhere. */
+  force: boolean;
+}
+
+/** RemoveNodeResponse says who left. */
+export interface RemoveNodeResponse {
+  /** The node as it is now. */
+  node: Node | undefined;
+}
+
+/** ResumeRequest ends the brake. */
+export interface ResumeRequest {
+}
+
+/** ResumeResponse says what may be lost now. */
+export interface ResumeResponse {
+  /** Nodes that the brake held; empty if it was off. */
+  nodeIds: string[];
 }
 
 /** ListMembersRequest asks for all members. */
@@ -844,7 +895,7 @@ export const Heartbeat: MessageFns<Heartbeat, "berth.registry.v1.Heartbeat"> = {
 };
 
 function createBaseConnectResponse(): ConnectResponse {
-  return { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: "" };
+  return { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: "", removed: false };
 }
 
 export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.ConnectResponse"> = {
@@ -862,6 +913,9 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     }
     if (message.epoch !== "") {
       writer.uint32(34).string(message.epoch);
+    }
+    if (message.removed !== false) {
+      writer.uint32(40).bool(message.removed);
     }
     return writer;
   },
@@ -911,6 +965,14 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
             message.epoch = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.removed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -937,6 +999,7 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
         : 0,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
       epoch: isSet(object.epoch) ? globalThis.String(object.epoch) : "",
+      removed: isSet(object.removed) ? globalThis.Boolean(object.removed) : false,
     };
   },
 
@@ -954,6 +1017,9 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     if (message.epoch !== "") {
       obj.epoch = message.epoch;
     }
+    if (message.removed !== false) {
+      obj.removed = message.removed;
+    }
     return obj;
   },
 
@@ -966,6 +1032,7 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     message.leaseMs = object.leaseMs ?? 0;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     message.epoch = object.epoch ?? "";
+    message.removed = object.removed ?? false;
     return message;
   },
 };
@@ -1464,7 +1531,7 @@ export const ListNodesRequest: MessageFns<ListNodesRequest, "berth.registry.v1.L
 };
 
 function createBaseListNodesResponse(): ListNodesResponse {
-  return { nodes: [], revision: undefined };
+  return { nodes: [], revision: undefined, brake: undefined };
 }
 
 export const ListNodesResponse: MessageFns<ListNodesResponse, "berth.registry.v1.ListNodesResponse"> = {
@@ -1476,6 +1543,9 @@ export const ListNodesResponse: MessageFns<ListNodesResponse, "berth.registry.v1
     }
     if (message.revision !== undefined) {
       Revision.encode(message.revision, writer.uint32(18).fork()).join();
+    }
+    if (message.brake !== undefined) {
+      Brake.encode(message.brake, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1509,6 +1579,14 @@ export const ListNodesResponse: MessageFns<ListNodesResponse, "berth.registry.v1
             message.revision = Revision.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.brake = Brake.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1525,6 +1603,7 @@ export const ListNodesResponse: MessageFns<ListNodesResponse, "berth.registry.v1
     return {
       nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => Node.fromJSON(e)) : [],
       revision: isSet(object.revision) ? Revision.fromJSON(object.revision) : undefined,
+      brake: isSet(object.brake) ? Brake.fromJSON(object.brake) : undefined,
     };
   },
 
@@ -1535,6 +1614,9 @@ export const ListNodesResponse: MessageFns<ListNodesResponse, "berth.registry.v1
     }
     if (message.revision !== undefined) {
       obj.revision = Revision.toJSON(message.revision);
+    }
+    if (message.brake !== undefined) {
+      obj.brake = Brake.toJSON(message.brake);
     }
     return obj;
   },
@@ -1548,6 +1630,613 @@ export const ListNodesResponse: MessageFns<ListNodesResponse, "berth.registry.v1
     message.revision = (object.revision !== undefined && object.revision !== null)
       ? Revision.fromPartial(object.revision)
       : undefined;
+    message.brake = (object.brake !== undefined && object.brake !== null) ? Brake.fromPartial(object.brake) : undefined;
+    return message;
+  },
+};
+
+function createBaseUpdateNodeRequest(): UpdateNodeRequest {
+  return { nodeId: "", setLabels: {}, removeLabels: [] };
+}
+
+export const UpdateNodeRequest: MessageFns<UpdateNodeRequest, "berth.registry.v1.UpdateNodeRequest"> = {
+  $type: "berth.registry.v1.UpdateNodeRequest" as const,
+
+  encode(message: UpdateNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    globalThis.Object.entries(message.setLabels).forEach(([key, value]: [string, string]) => {
+      UpdateNodeRequest_SetLabelsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    for (const v of message.removeLabels) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = UpdateNodeRequest_SetLabelsEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.setLabels[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.removeLabels.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateNodeRequest {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      setLabels: isObject(object.setLabels)
+        ? (globalThis.Object.entries(object.setLabels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.set_labels)
+        ? (globalThis.Object.entries(object.set_labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      removeLabels: globalThis.Array.isArray(object?.removeLabels)
+        ? object.removeLabels.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.remove_labels)
+        ? object.remove_labels.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: UpdateNodeRequest): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.setLabels) {
+      const entries = globalThis.Object.entries(message.setLabels) as [string, string][];
+      if (entries.length > 0) {
+        obj.setLabels = {};
+        entries.forEach(([k, v]) => {
+          obj.setLabels[k] = v;
+        });
+      }
+    }
+    if (message.removeLabels?.length) {
+      obj.removeLabels = message.removeLabels;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UpdateNodeRequest>, I>>(base?: I): UpdateNodeRequest {
+    return UpdateNodeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UpdateNodeRequest>, I>>(object: I): UpdateNodeRequest {
+    const message = createBaseUpdateNodeRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.setLabels = (globalThis.Object.entries(object.setLabels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.removeLabels = object.removeLabels?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseUpdateNodeRequest_SetLabelsEntry(): UpdateNodeRequest_SetLabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const UpdateNodeRequest_SetLabelsEntry: MessageFns<
+  UpdateNodeRequest_SetLabelsEntry,
+  "berth.registry.v1.UpdateNodeRequest.SetLabelsEntry"
+> = {
+  $type: "berth.registry.v1.UpdateNodeRequest.SetLabelsEntry" as const,
+
+  encode(message: UpdateNodeRequest_SetLabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNodeRequest_SetLabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNodeRequest_SetLabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateNodeRequest_SetLabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: UpdateNodeRequest_SetLabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UpdateNodeRequest_SetLabelsEntry>, I>>(
+    base?: I,
+  ): UpdateNodeRequest_SetLabelsEntry {
+    return UpdateNodeRequest_SetLabelsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UpdateNodeRequest_SetLabelsEntry>, I>>(
+    object: I,
+  ): UpdateNodeRequest_SetLabelsEntry {
+    const message = createBaseUpdateNodeRequest_SetLabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseUpdateNodeResponse(): UpdateNodeResponse {
+  return { node: undefined };
+}
+
+export const UpdateNodeResponse: MessageFns<UpdateNodeResponse, "berth.registry.v1.UpdateNodeResponse"> = {
+  $type: "berth.registry.v1.UpdateNodeResponse" as const,
+
+  encode(message: UpdateNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      Node.encode(message.node, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = Node.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateNodeResponse {
+    return { node: isSet(object.node) ? Node.fromJSON(object.node) : undefined };
+  },
+
+  toJSON(message: UpdateNodeResponse): unknown {
+    const obj: any = {};
+    if (message.node !== undefined) {
+      obj.node = Node.toJSON(message.node);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UpdateNodeResponse>, I>>(base?: I): UpdateNodeResponse {
+    return UpdateNodeResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UpdateNodeResponse>, I>>(object: I): UpdateNodeResponse {
+    const message = createBaseUpdateNodeResponse();
+    message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
+    return message;
+  },
+};
+
+function createBaseRemoveNodeRequest(): RemoveNodeRequest {
+  return { nodeId: "", force: false };
+}
+
+export const RemoveNodeRequest: MessageFns<RemoveNodeRequest, "berth.registry.v1.RemoveNodeRequest"> = {
+  $type: "berth.registry.v1.RemoveNodeRequest" as const,
+
+  encode(message: RemoveNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.force !== false) {
+      writer.uint32(16).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveNodeRequest {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      force: isSet(object.force) ? globalThis.Boolean(object.force) : false,
+    };
+  },
+
+  toJSON(message: RemoveNodeRequest): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.force !== false) {
+      obj.force = message.force;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RemoveNodeRequest>, I>>(base?: I): RemoveNodeRequest {
+    return RemoveNodeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveNodeRequest>, I>>(object: I): RemoveNodeRequest {
+    const message = createBaseRemoveNodeRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.force = object.force ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveNodeResponse(): RemoveNodeResponse {
+  return { node: undefined };
+}
+
+export const RemoveNodeResponse: MessageFns<RemoveNodeResponse, "berth.registry.v1.RemoveNodeResponse"> = {
+  $type: "berth.registry.v1.RemoveNodeResponse" as const,
+
+  encode(message: RemoveNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      Node.encode(message.node, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = Node.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveNodeResponse {
+    return { node: isSet(object.node) ? Node.fromJSON(object.node) : undefined };
+  },
+
+  toJSON(message: RemoveNodeResponse): unknown {
+    const obj: any = {};
+    if (message.node !== undefined) {
+      obj.node = Node.toJSON(message.node);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RemoveNodeResponse>, I>>(base?: I): RemoveNodeResponse {
+    return RemoveNodeResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveNodeResponse>, I>>(object: I): RemoveNodeResponse {
+    const message = createBaseRemoveNodeResponse();
+    message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
+    return message;
+  },
+};
+
+function createBaseResumeRequest(): ResumeRequest {
+  return {};
+}
+
+export const ResumeRequest: MessageFns<ResumeRequest, "berth.registry.v1.ResumeRequest"> = {
+  $type: "berth.registry.v1.ResumeRequest" as const,
+
+  encode(_: ResumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ResumeRequest {
+    return {};
+  },
+
+  toJSON(_: ResumeRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ResumeRequest>, I>>(base?: I): ResumeRequest {
+    return ResumeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResumeRequest>, I>>(_: I): ResumeRequest {
+    const message = createBaseResumeRequest();
+    return message;
+  },
+};
+
+function createBaseResumeResponse(): ResumeResponse {
+  return { nodeIds: [] };
+}
+
+export const ResumeResponse: MessageFns<ResumeResponse, "berth.registry.v1.ResumeResponse"> = {
+  $type: "berth.registry.v1.ResumeResponse" as const,
+
+  encode(message: ResumeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.nodeIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeResponse {
+    return {
+      nodeIds: globalThis.Array.isArray(object?.nodeIds)
+        ? object.nodeIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.node_ids)
+        ? object.node_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ResumeResponse): unknown {
+    const obj: any = {};
+    if (message.nodeIds?.length) {
+      obj.nodeIds = message.nodeIds;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ResumeResponse>, I>>(base?: I): ResumeResponse {
+    return ResumeResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResumeResponse>, I>>(object: I): ResumeResponse {
+    const message = createBaseResumeResponse();
+    message.nodeIds = object.nodeIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -3990,6 +4679,93 @@ export interface CatalogServiceClient<CallOptionsExt = {}> {
   ): Promise<CompareHeadsResponse>;
 }
 
+/** NodeService is what operators do with nodes. */
+export type NodeServiceDefinition = typeof NodeServiceDefinition;
+export const NodeServiceDefinition = {
+  name: "NodeService",
+  fullName: "berth.registry.v1.NodeService",
+  methods: {
+    /** UpdateNode changes a node's labels. */
+    updateNode: {
+      name: "UpdateNode",
+      requestType: UpdateNodeRequest as typeof UpdateNodeRequest,
+      requestStream: false,
+      responseType: UpdateNodeResponse as typeof UpdateNodeResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
+    /**
+     * RemoveNode takes a node out of the cluster for good: it shows as left, its endpoints go, its key is never taken again,
+     * and its agent, when it hears so, removes all of Berth from the host. FAILED_PRECONDITION: NODE_HAS_TASKS,
+     * NODE_IS_MANAGER.
+     */
+    removeNode: {
+      name: "RemoveNode",
+      requestType: RemoveNodeRequest as typeof RemoveNodeRequest,
+      requestStream: false,
+      responseType: RemoveNodeResponse as typeof RemoveNodeResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
+    /** Resume ends the brake: the nodes that it holds may be lost now. Nothing happens where it is off. */
+    resume: {
+      name: "Resume",
+      requestType: ResumeRequest as typeof ResumeRequest,
+      requestStream: false,
+      responseType: ResumeResponse as typeof ResumeResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
+  },
+} as const;
+
+export interface NodeServiceImplementation<CallContextExt = {}> {
+  /** UpdateNode changes a node's labels. */
+  updateNode(
+    request: UpdateNodeRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdateNodeResponse>>;
+  /**
+   * RemoveNode takes a node out of the cluster for good: it shows as left, its endpoints go, its key is never taken again,
+   * and its agent, when it hears so, removes all of Berth from the host. FAILED_PRECONDITION: NODE_HAS_TASKS,
+   * NODE_IS_MANAGER.
+   */
+  removeNode(
+    request: RemoveNodeRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RemoveNodeResponse>>;
+  /** Resume ends the brake: the nodes that it holds may be lost now. Nothing happens where it is off. */
+  resume(request: ResumeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ResumeResponse>>;
+}
+
+export interface NodeServiceClient<CallOptionsExt = {}> {
+  /** UpdateNode changes a node's labels. */
+  updateNode(
+    request: DeepPartial<UpdateNodeRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdateNodeResponse>;
+  /**
+   * RemoveNode takes a node out of the cluster for good: it shows as left, its endpoints go, its key is never taken again,
+   * and its agent, when it hears so, removes all of Berth from the host. FAILED_PRECONDITION: NODE_HAS_TASKS,
+   * NODE_IS_MANAGER.
+   */
+  removeNode(
+    request: DeepPartial<RemoveNodeRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RemoveNodeResponse>;
+  /** Resume ends the brake: the nodes that it holds may be lost now. Nothing happens where it is off. */
+  resume(request: DeepPartial<ResumeRequest>, options?: CallOptions & CallOptionsExt): Promise<ResumeResponse>;
+}
+
 /** CertificateService gives out certificates. */
 export type CertificateServiceDefinition = typeof CertificateServiceDefinition;
 export const CertificateServiceDefinition = {
@@ -4193,6 +4969,10 @@ function longToNumber(int64: { toString(): string }): number {
     throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
   }
   return num;
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {

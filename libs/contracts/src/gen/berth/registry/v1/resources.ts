@@ -106,6 +106,8 @@ export interface Node {
   status: NodeStatus;
   /** Its agent has a full set from dispatch; without it the node gets nothing new. */
   dispatchSynced: boolean;
+  /** Why it is not ready; empty when it is. */
+  statusReason: string;
 }
 
 export interface Node_LabelsEntry {
@@ -116,6 +118,14 @@ export interface Node_LabelsEntry {
 export interface Node_EngineLabelsEntry {
   key: string;
   value: string;
+}
+
+/** Brake is on while too many nodes are silent at once: none is declared lost, so nothing moves and no endpoint goes. */
+export interface Brake {
+  /** Nodes that it holds. */
+  nodeIds: string[];
+  /** Milliseconds since 1970 when it came on; for show. */
+  sinceMs: number;
 }
 
 /** Endpoint is an address at which a task serves on one network. Announced by the task's agent. */
@@ -196,6 +206,7 @@ function createBaseNode(): Node {
     engineVersion: "",
     status: 0,
     dispatchSynced: false,
+    statusReason: "",
   };
 }
 
@@ -244,6 +255,9 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     }
     if (message.dispatchSynced !== false) {
       writer.uint32(112).bool(message.dispatchSynced);
+    }
+    if (message.statusReason !== "") {
+      writer.uint32(122).string(message.statusReason);
     }
     return writer;
   },
@@ -379,6 +393,14 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
             message.dispatchSynced = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.statusReason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -458,6 +480,11 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
         : isSet(object.dispatch_synced)
         ? globalThis.Boolean(object.dispatch_synced)
         : false,
+      statusReason: isSet(object.statusReason)
+        ? globalThis.String(object.statusReason)
+        : isSet(object.status_reason)
+        ? globalThis.String(object.status_reason)
+        : "",
     };
   },
 
@@ -517,6 +544,9 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     if (message.dispatchSynced !== false) {
       obj.dispatchSynced = message.dispatchSynced;
     }
+    if (message.statusReason !== "") {
+      obj.statusReason = message.statusReason;
+    }
     return obj;
   },
 
@@ -557,6 +587,7 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     message.engineVersion = object.engineVersion ?? "";
     message.status = object.status ?? 0;
     message.dispatchSynced = object.dispatchSynced ?? false;
+    message.statusReason = object.statusReason ?? "";
     return message;
   },
 };
@@ -731,6 +762,101 @@ export const Node_EngineLabelsEntry: MessageFns<Node_EngineLabelsEntry, "berth.r
     const message = createBaseNode_EngineLabelsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseBrake(): Brake {
+  return { nodeIds: [], sinceMs: 0 };
+}
+
+export const Brake: MessageFns<Brake, "berth.registry.v1.Brake"> = {
+  $type: "berth.registry.v1.Brake" as const,
+
+  encode(message: Brake, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.nodeIds) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.sinceMs !== 0) {
+      writer.uint32(16).int64(message.sinceMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Brake {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBrake();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeIds.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sinceMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Brake {
+    return {
+      nodeIds: globalThis.Array.isArray(object?.nodeIds)
+        ? object.nodeIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.node_ids)
+        ? object.node_ids.map((e: any) => globalThis.String(e))
+        : [],
+      sinceMs: isSet(object.sinceMs)
+        ? globalThis.Number(object.sinceMs)
+        : isSet(object.since_ms)
+        ? globalThis.Number(object.since_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: Brake): unknown {
+    const obj: any = {};
+    if (message.nodeIds?.length) {
+      obj.nodeIds = message.nodeIds;
+    }
+    if (message.sinceMs !== 0) {
+      obj.sinceMs = Math.round(message.sinceMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Brake>, I>>(base?: I): Brake {
+    return Brake.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Brake>, I>>(object: I): Brake {
+    const message = createBaseBrake();
+    message.nodeIds = object.nodeIds?.map((e) => e) || [];
+    message.sinceMs = object.sinceMs ?? 0;
     return message;
   },
 };
@@ -1323,6 +1449,17 @@ type DeepPartial<T> = T extends Builtin ? T
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function longToNumber(int64: { toString(): string }): number {
+  const num = globalThis.Number(int64.toString());
+  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
+  }
+  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
+  }
+  return num;
+}
 
 function isObject(value: any): boolean {
   return typeof value === "object" && value !== null;
