@@ -1,6 +1,7 @@
+export * from './addresses.ts';
 export * from './agent-container.ts';
-export { isIpAddress, isIpv4 } from './addresses.ts';
 export * from './cidr.ts';
+export * from './find-node.ts';
 export * from './names.ts';
 export * from './nats-permissions.ts';
 export * from './network-settings.ts';

@@ -68,8 +68,8 @@ describe('UpdateNode', () => {
     ['BAD_LABEL', 'h1', { zone: 'a\nb' }, []],
     ['BAD_LABEL', 'h1', { zone: 'a' }, ['zone']],
     ['BAD_LABEL', 'h1', Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`l${i}`, ''])), []],
-    ['NODE_NOT_FOUND', 'h9', {}, []],
-    ['NODE_NOT_FOUND', '', {}, []],
+    ['NO_SUCH_NODE', 'h9', {}, []],
+    ['NO_SUCH_NODE', '', {}, []],
   ])('refuses with %s', async (reason, ref, set, removed) => {
     const { nodes, run } = await cluster(1);
     const call = nodes.updateNode(update(ref, set as Record<string, string>, removed), operator);
@@ -79,7 +79,7 @@ describe('UpdateNode', () => {
   it('refuses a host name that two nodes have', async () => {
     const { nodes, run, joinNode } = await cluster(1);
     await joinNode('other', describeNode({ hostname: 'h1', address: '198.18.0.9' }));
-    await expect(run(nodes.updateNode(update('h1', {}), operator))).rejects.toMatchObject({ reason: 'NODE_AMBIGUOUS' });
+    await expect(run(nodes.updateNode(update('h1', {}), operator))).rejects.toMatchObject({ reason: 'AMBIGUOUS' });
   });
 });
 

@@ -8,10 +8,11 @@ import type {
   UpdateNodeRequest,
   UpdateNodeResponse,
 } from '@berth/contracts/registry';
+import { NodeStatus } from '@berth/contracts/registry';
 import type { CallerContext, Clock, Logger, Store, TxnGroup } from '@berth/kernel';
 import { assert, BerthError, formatIdentity } from '@berth/kernel';
+import { findNode } from '@berth/workload';
 import { changedLabels } from '../domain/labels.ts';
-import { nodeByRef } from '../domain/node-ref.ts';
 import { sameNode } from '../domain/public.ts';
 import { registryOwner } from '../domain/records.ts';
 import { checkRemovable } from '../domain/removal.ts';
@@ -87,7 +88,10 @@ export class NodeHandlers implements NodeServiceImplementation<CallerContext> {
 
   #record(ref: string) {
     const { view } = this.#options.registry;
-    const record = view.nodes.get(nodeByRef(view.allNodes(), ref).id);
+    // One that has left answers to its whole id alone: its host name may be another's by now.
+    const left = (id: string): boolean => view.nodeStatus(id) === NodeStatus.NODE_STATUS_LEFT;
+    const meant = view.allNodes().filter(({ id }) => id === ref || !left(id));
+    const record = view.nodes.get(findNode(meant, ref, true).id);
     assert(record, 'a listed node has a record');
     return record;
   }

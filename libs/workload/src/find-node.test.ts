@@ -1,6 +1,8 @@
+import { Node } from '@berth/contracts/registry';
 import { expect, it } from 'vitest';
-import { nodeFacts } from '../../testing/builders.ts';
 import { findNode } from './find-node.ts';
+
+const nodeFacts = (id: string, partial: Partial<Node>) => Node.fromPartial({ id, ...partial });
 
 const nodes = [
   nodeFacts('abcdef', { hostname: 'h1' }),
