@@ -24,7 +24,10 @@ const progressIntervalMs = 500;
 interface NodeLoad {
   readonly node: Node;
   readonly pieces: Channel<Buffer>;
+  /** Ends the call, whatever it waits for. */
   readonly abort: AbortController;
+  /** Why we ended it; empty if we did not. */
+  givenUp: string;
   bytes: number;
   over: boolean;
 }
@@ -58,6 +61,7 @@ export class ImageTransfer {
         node,
         pieces: new Channel<Buffer>(piecesMax),
         abort: new AbortController(),
+        givenUp: '',
         bytes: 0,
         over: false,
       }),
@@ -68,7 +72,7 @@ export class ImageTransfer {
         this.#toNode(load, caller, AbortSignal.any([signal, load.abort.signal]), answers),
       );
       const distributing = this.#distribute(source, loads).catch((error: unknown) => {
-        for (const load of loads) load.pieces.end({ error });
+        for (const load of loads) giveUp(load, 'the transfer was cut off');
         throw error;
       });
       const all = Promise.all([distributing, ...ends]).finally(() => answers.close());
@@ -146,13 +150,9 @@ export class ImageTransfer {
     for (const { pieces } of loads) pieces.end();
   }
 
-  async #hand({ pieces }: NodeLoad, piece: Buffer): Promise<void> {
-    const cancel = this.#clock.timer(stallMs, () =>
-      pieces.end({
-        error: new BerthError('Unavailable', `it took nothing for ${stallMs / 1000} s`, { reason: 'STALLED' }),
-      }),
-    );
-    await pieces.push(piece);
+  async #hand(load: NodeLoad, piece: Buffer): Promise<void> {
+    const cancel = this.#clock.timer(stallMs, () => giveUp(load, `it took nothing for ${stallMs / 1000} s`));
+    await load.pieces.push(piece);
     cancel();
   }
 
@@ -185,10 +185,16 @@ export class ImageTransfer {
       answer({ $case: 'loaded', value: { images } });
     } catch (error) {
       if (!isBerthError(error)) throw error;
-      answer({ $case: 'failed', value: error.message });
+      answer({ $case: 'failed', value: load.givenUp || error.message });
     } finally {
       load.over = true;
       pieces.end();
     }
   }
+}
+
+function giveUp(load: NodeLoad, why: string): void {
+  load.givenUp ||= why;
+  load.abort.abort();
+  load.pieces.end();
 }
