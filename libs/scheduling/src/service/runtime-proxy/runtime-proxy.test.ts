@@ -226,6 +226,7 @@ describe('images', () => {
         ? {
             async *loadImage(requests, { signal }) {
               for await (const _ of requests) while (!signal.aborted) await cluster.clock.sleep(1_000, signal);
+              yield { images: [] };
             },
           }
         : engine(got, id),
