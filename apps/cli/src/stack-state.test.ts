@@ -86,6 +86,21 @@ describe('StackState', () => {
     expect(failed.reasons).toContain('web.1: exit code 3');
   });
 
+  it('counts a slot once, also while it has two tasks on its way to another node', () => {
+    const two = service({ wanted: 2 });
+    const moving = [task('a', {}, running), task('b', { replaces: 'a' }, running)];
+    expect(judge(stack(), two, ...moving, task('c', { slot: 2 })).kind).toBe('converging');
+    expect(judge(stack(), two, ...moving, task('c', { slot: 2 }, running)).kind).toBe('converged');
+  });
+
+  it('awaits surplus tasks until nothing of them is left, but not those of a lost node', () => {
+    const surplus = { slot: 2, desired: DesiredState.DESIRED_STATE_REMOVE };
+    const ended = { state: TaskState.TASK_STATE_SHUTDOWN };
+    expect(judge(stack(), service(), task('a', {}, running), task('b', surplus, ended)).kind).toBe('converging');
+    const orphan = { ...surplus, state: TaskState.TASK_STATE_ORPHANED };
+    expect(judge(stack(), service(), task('a', {}, running), task('b', orphan, running)).kind).toBe('converged');
+  });
+
   it('tells the reason of a pending task', () => {
     const pending = {
       nodeId: '',

@@ -59,7 +59,7 @@ export class StackState {
     const reasons: string[] = [];
     let stuck = false;
     for (const service of this.services.values()) {
-      const done = this.#doneTasks(service);
+      const done = this.#doneSlots(service);
       if (service.update === UpdateState.UPDATE_STATE_HALTED) stuck = true;
       if (done >= service.wanted && service.update === UpdateState.UPDATE_STATE_UNSPECIFIED) continue;
       reasons.push(
@@ -74,11 +74,13 @@ export class StackState {
     return { kind: stuck ? 'stuck' : 'converging', reasons };
   }
 
-  #doneTasks(service: Service): number {
-    return this.current().filter(
+  /** Slots with a task that is ready: one that is being moved to another node has two tasks for a while. */
+  #doneSlots(service: Service): number {
+    const ready = this.current().filter(
       ({ task, status }) =>
         task?.serviceId === service.id && task.specVersion === service.specVersion && isReady({ task, status }),
-    ).length;
+    );
+    return new Set(ready.map(({ task }) => task?.slot || task?.nodeId)).size;
   }
 }
 
@@ -94,11 +96,11 @@ function hasFailedForGood({ task, status }: TaskView): boolean {
   return task !== undefined && effectiveState(task, status) === TaskState.TASK_STATE_FAILED;
 }
 
-/** Told to stop, and not yet seen to have stopped. */
+/** Told to stop, and not yet seen to have stopped; or to leave no trace, and still there. On a lost node nothing is awaited. */
 function isLeaving({ task, status }: TaskView): boolean {
   if (!task || task.desired === DesiredState.DESIRED_STATE_RUNNING) return false;
-  if (task.nodeId === '') return false;
-  return !isEnded(effectiveState(task, status));
+  if (task.nodeId === '' || task.state === TaskState.TASK_STATE_ORPHANED) return false;
+  return task.desired === DesiredState.DESIRED_STATE_REMOVE || !isEnded(effectiveState(task, status));
 }
 
 function reasonOf({ task, status }: TaskView): string[] {

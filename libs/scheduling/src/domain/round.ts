@@ -1,17 +1,22 @@
+import type { ServiceVersion } from '@berth/contracts/scheduler';
 import type { Task } from '@berth/contracts/workload';
+import { DesiredState } from '@berth/contracts/workload';
+import { isServing } from '@berth/workload';
 
 import { gateOf } from './orchestration/depends-on.ts';
 import { eligibleNodes, reconcileGlobal } from './orchestration/global.ts';
 import type { Observations } from './orchestration/observations.ts';
 import { reconcileReplicated } from './orchestration/replicated.ts';
-import type { Action, Decision, Limits, NodesView, SeenTask } from './orchestration/types.ts';
+import type { Action, Decision, Limits, NodesView, SeenTask, ServiceScene } from './orchestration/types.ts';
 import type { Assignment } from './placement/assign.ts';
 import { assignPending } from './placement/assign.ts';
 import type { Candidate } from './placement/types.ts';
+import { sameVersion } from './stack/derive.ts';
 import type { StackAction } from './stack/reconcile.ts';
 import { reconcileStack } from './stack/reconcile.ts';
 import { volumesToGo } from './stack/volumes.ts';
 import type { Records } from './state/records.ts';
+import type { Held } from './state/table.ts';
 
 /** What one round of the leader looks at. */
 export interface RoundInput {
@@ -19,6 +24,8 @@ export interface RoundInput {
   readonly nodes: NodesView;
   readonly candidates: readonly Candidate[];
   readonly observations: Observations;
+  /** On how many networks callers are told of a task. */
+  readonly announced: (taskId: string) => number;
   /** Has the network-manager still networks of a stack? Undefined while that is not known. */
   readonly networksLeft: (stackId: string) => boolean | undefined;
   /** Stacks and services that something has changed of. */
@@ -86,29 +93,55 @@ export function decideService(
   if (!record?.service) return { actions: [] };
   const version = records.currentVersion(record);
   if (!version) return { actions: [] };
-  const scene = {
+  const versions = records.versionsOf(serviceId);
+  const scene: ServiceScene = {
     record,
     removing: record.removing || records.stack(record.service.stackId)?.value.stack?.removing !== false,
     version,
-    versions: records.versionsOf(serviceId).map((each) => each.version),
-    tasks: records.tasksOf(serviceId).map((held): SeenTask => {
-      const task = held.value;
-      return {
-        task,
-        status: records.status(task.id),
-        state: records.stateOf(task),
-        createRevision: held.createRevision,
-        sinceMs: input.observations.sinceMs(task.id, nowMs),
-        failuresMs: input.observations.failuresMs(task.id),
-      };
-    }),
+    versions,
+    tasks: records.tasksOf(serviceId).map((held) => seenTask(input, held, versions)),
     nodes,
     gate: gateOf(records, record),
     volumeNodes: [...new Set(volumesToGo(records, record.service.stackId, version).map(({ nodeId }) => nodeId))].sort(),
   };
+  const adopted = adoptions(scene);
+  // Who is outdated is decided when that stands.
+  if (adopted.length > 0) return { actions: adopted };
   return record.service.mode === 'global'
     ? reconcileGlobal(scene, limits, nowMs)
     : reconcileReplicated(scene, limits, nowMs);
+}
+
+/** A spec that says again what an older version said (after a halted update, say) replaces no task of that version. */
+function adoptions({ removing, tasks, version, versions }: ServiceScene): Action[] {
+  if (removing) return [];
+  const outdated = tasks.filter(
+    ({ task }) => task.desired === DesiredState.DESIRED_STATE_RUNNING && task.specVersion !== version.version,
+  );
+  const running = new Set(outdated.map(({ task }) => task.specVersion));
+  const alike = versions.filter((each) => running.has(each.version) && sameVersion(each, version));
+  return outdated
+    .filter(({ task }) => alike.some((each) => each.version === task.specVersion))
+    .map(({ task }) => ({ kind: 'adopt-version', taskId: task.id, specVersion: version.version }));
+}
+
+function seenTask(
+  { announced, nowMs, observations, records }: Pick<RoundInput, 'announced' | 'nowMs' | 'observations' | 'records'>,
+  { value: task, createRevision }: Held<Task>,
+  versions: readonly ServiceVersion[],
+): SeenTask {
+  const status = records.status(task.id);
+  const state = records.stateOf(task);
+  const networks = versions.find(({ version }) => version === task.specVersion)?.spec?.networks.length ?? 0;
+  return {
+    task,
+    status,
+    state,
+    createRevision,
+    sinceMs: observations.sinceMs(task.id, nowMs),
+    failuresMs: observations.failuresMs(task.id),
+    ready: isServing({ state, status }) && announced(task.id) >= networks,
+  };
 }
 
 /** Services, and those of their stacks that await one of them. */

@@ -57,6 +57,11 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
       });
       break;
     }
+    case 'adopt-version': {
+      const held = taskOf(records, action.taskId);
+      writes.update(families.task, { ...held.value, specVersion: action.specVersion, earlierFailedRuns: 0 }, held);
+      break;
+    }
     case 'set-desired': {
       const held = taskOf(records, action.taskId);
       writes.update(families.task, { ...held.value, desired: action.desired }, held);
@@ -64,10 +69,7 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
     }
     case 'orphan-task': {
       const held = taskOf(records, action.taskId);
-      const desired =
-        held.value.desired === DesiredState.DESIRED_STATE_REMOVE
-          ? held.value.desired
-          : DesiredState.DESIRED_STATE_SHUTDOWN;
+      const { desired } = action;
       writes.update(families.task, { ...held.value, state: TaskState.TASK_STATE_ORPHANED, desired }, held);
       break;
     }
@@ -172,6 +174,7 @@ function newTask(
     static: false,
     reservations: spec.reservations ?? { cpuMillis: 0, memoryBytes: 0 },
     hostPorts: hostPortsOf(spec),
+    replaces: action.replaces ?? '',
   };
 }
 

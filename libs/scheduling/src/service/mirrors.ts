@@ -5,12 +5,15 @@ import type { Change as RegistryChange } from '@berth/contracts/registry';
 import type { Change } from '@berth/contracts/scheduler';
 import type { Revision } from '@berth/kernel';
 import { owner } from '../domain/state/families.ts';
+import type { RegistryTouched } from '../domain/state/nodes.ts';
 import { Nodes, StackNetworks } from '../domain/state/nodes.ts';
 import type { Records } from '../domain/state/records.ts';
 import { SchedulerView } from '../domain/view/scheduler-view.ts';
 import type { SchedulerOptions } from './options.ts';
 
-/** All that a replica observes: its own records, the registry's nodes, the network-manager's networks. */
+const nothing: RegistryTouched = { nodes: new Set(), announced: new Set() };
+
+/** All that a replica observes: its own records, the registry's nodes and endpoints, the network-manager's networks. */
 export class Mirrors {
   readonly view = new SchedulerView();
   readonly feed: ChangeFeed<Change>;
@@ -19,7 +22,7 @@ export class Mirrors {
   readonly #options: SchedulerOptions;
   readonly #registry = new RemoteMirror<RegistryChange>();
   readonly #networkManager = new RemoteMirror<NetworkChange>();
-  readonly #nodeListeners = new Set<(nodes: ReadonlySet<string>) => void>();
+  readonly #registryListeners = new Set<(touched: RegistryTouched) => void>();
   readonly #networkListeners = new Set<(stacks: ReadonlySet<string>) => void>();
 
   constructor(options: SchedulerOptions) {
@@ -27,8 +30,8 @@ export class Mirrors {
     const { clock, log, store } = options;
     this.feed = new ChangeFeed({ owner, store, view: this.view, clock, log });
     this.#registry.onStep((step) => {
-      const touched = step.kind === 'disconnected' ? new Set<string>() : this.nodes.apply(step);
-      for (const listener of this.#nodeListeners) listener(touched);
+      const touched = step.kind === 'disconnected' ? nothing : this.nodes.apply(step);
+      for (const listener of this.#registryListeners) listener(touched);
     });
     this.#networkManager.onStep((step) => {
       const touched = step.kind === 'disconnected' ? new Set<string>() : this.networks.apply(step);
@@ -53,10 +56,10 @@ export class Mirrors {
     return this.#networkManager.synced;
   }
 
-  /** Nodes changed, or the registry came or went. Returns what ends it. */
-  onNodes(listener: (nodes: ReadonlySet<string>) => void): () => void {
-    this.#nodeListeners.add(listener);
-    return () => this.#nodeListeners.delete(listener);
+  /** Nodes or endpoints changed, or the registry came or went. Returns what ends it. */
+  onRegistry(listener: (touched: RegistryTouched) => void): () => void {
+    this.#registryListeners.add(listener);
+    return () => this.#registryListeners.delete(listener);
   }
 
   /** Networks of stacks changed, or the network-manager came or went. Returns what ends it. */
@@ -78,7 +81,7 @@ export class Mirrors {
       this.feed.run(signal),
       this.#registry.run({
         call: (since, attempt) =>
-          onlyKinds(registry.watch({ hello, since, scopes: [] }, { signal: attempt }), ['node']),
+          onlyKinds(registry.watch({ hello, since, scopes: [] }, { signal: attempt }), ['node', 'endpoint']),
         clock,
         rng,
         log: log.child({ mirror: 'registry' }),

@@ -167,6 +167,7 @@ describe('the whole flow', () => {
       summary: 'none of 1 node can take it: 1 short of memory',
       filters: [{ filter: 'memory', nodes: 1, detail: 'needs 65536 MiB, most free 8192 MiB' }],
       nodes: 1,
+      passing: false,
     });
     expect(await why('after.1')).toMatchObject({ summary: 'big is not started yet (0 of 1)' });
     expect(await why('far.1')).toMatchObject({

@@ -1,10 +1,11 @@
 import { WriteSet } from '@berth/changes';
 import type { Change, Node } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
+import type { Availability } from '@berth/contracts/scheduler';
 import type { StackSpec, Task, TaskStatus } from '@berth/contracts/workload';
 import { DesiredState, Health, TaskState, TaskStatus as TaskStatusMessage } from '@berth/contracts/workload';
 import type { MirrorChange, StoredEntry, TxnGroup } from '@berth/kernel';
-import { stackScope, supersedes } from '@berth/workload';
+import { isEnded, stackScope, supersedes } from '@berth/workload';
 import { eligibleNodes } from '../domain/orchestration/global.ts';
 import { Observations } from '../domain/orchestration/observations.ts';
 import type { Limits } from '../domain/orchestration/types.ts';
@@ -24,6 +25,8 @@ export class World {
   readonly limits: Limits;
   #observations = new Observations();
   readonly #entries = new Map<string, StoredEntry>();
+  /** On how many networks callers are told of a task; as soon as it runs, unless the test says otherwise. */
+  announced: (taskId: string) => number = () => Number.POSITIVE_INFINITY;
   revision = 1;
   nowMs = 1_000_000;
   /** Stacks that the network-manager still has networks of. */
@@ -47,6 +50,10 @@ export class World {
       resource: { $case: 'node', value },
     }));
     this.nodes.apply({ kind: 'reset', changes });
+  }
+
+  setAvailability(nodeId: string, availability: Availability): void {
+    this.commit(new WriteSet(owner).put(families.availability, { nodeId, availability }).group());
   }
 
   apply(spec: StackSpec): 'unchanged' | 'written' {
@@ -85,6 +92,7 @@ export class World {
       nodes: this.nodes.view(this.records),
       candidates: this.nodes.candidates(this.records),
       observations: this.#observations,
+      announced: (taskId) => this.announced(taskId),
       networksLeft: (stackId) => this.networks.has(stackId),
       stacks: new Set([...this.records.stacks.values()].map(({ value }) => value.stack?.id ?? '')),
       services: new Set([...this.records.services.values()].map(({ value }) => value.service?.id ?? '')),
@@ -211,7 +219,8 @@ export class World {
       if (task.desired === DesiredState.DESIRED_STATE_RUNNING) {
         if (state === TaskState.TASK_STATE_ASSIGNED) this.run(task.id);
       } else {
-        if (state < TaskState.TASK_STATE_COMPLETE) this.report(task.id, { state: TaskState.TASK_STATE_SHUTDOWN });
+        const said = this.records.status(task.id)?.state ?? TaskState.TASK_STATE_ASSIGNED;
+        if (!isEnded(said)) this.report(task.id, { state: TaskState.TASK_STATE_SHUTDOWN });
         if (task.desired === DesiredState.DESIRED_STATE_REMOVE && !this.records.status(task.id)?.removed) {
           this.report(task.id, { removed: true, state: TaskState.TASK_STATE_SHUTDOWN });
         }

@@ -8,7 +8,8 @@ import type { Gate } from './types.ts';
 /** Name under which a held task shows why it waits. */
 export const dependsOnFilter = 'depends-on';
 
-const open: Gate = { kind: 'open' };
+/** Nothing holds back. */
+export const openGate: Gate = { kind: 'open' };
 
 /**
  * May the first tasks of a service's spec version be assigned? Once one of them was, the gate stays open for that version:
@@ -16,21 +17,26 @@ const open: Gate = { kind: 'open' };
  */
 export function gateOf(records: Records, record: ServiceRecord): Gate {
   const { service } = record;
-  if (!service || record.dependsOn.length === 0) return open;
+  if (!service || record.dependsOn.length === 0) return openGate;
   const begun = records
     .tasksOf(service.id)
     .some(({ value }) => value.specVersion === service.specVersion && value.state !== TaskState.TASK_STATE_PENDING);
-  if (begun) return open;
+  if (begun) return openGate;
   const unmet = record.dependsOn
     .map((dependency) => unmetReason(records, service.stackId, dependency.service, dependency.condition))
     .filter((reason) => reason !== undefined);
   const [reason] = unmet;
-  return reason === undefined ? open : { kind: 'held', reason, detail: unmet.join('; ') };
+  return reason === undefined ? openGate : { kind: 'held', reason, detail: unmet.join('; ') };
 }
 
 /** The failure that a held task shows. */
 export function heldFailure(gate: Extract<Gate, { kind: 'held' }>, nodes: number): PlacementFailure {
-  return { summary: gate.reason, filters: [{ filter: dependsOnFilter, nodes, detail: gate.detail }], nodes };
+  return {
+    summary: gate.reason,
+    filters: [{ filter: dependsOnFilter, nodes, detail: gate.detail }],
+    nodes,
+    passing: false,
+  };
 }
 
 function unmetReason(
@@ -47,7 +53,11 @@ function unmetReason(
     .map(({ value }) => ({ task: value, status: records.status(value.id), state: records.stateOf(value) }))
     .filter(({ task }) => task.desired === DesiredState.DESIRED_STATE_RUNNING && task.specVersion === specVersion);
   const needed = target.service.mode === 'global' ? wanted : target.replicas;
-  const reached = tasks.filter((seen) => hasReached(condition, seen)).length;
+  // A slot that is being moved has two.
+  const slots = new Set(
+    tasks.filter((seen) => hasReached(condition, seen)).map(({ task }) => (task.slot > 0 ? task.slot : task.nodeId)),
+  );
+  const reached = slots.size;
   if (reached >= needed) return undefined;
   const failed = tasks.find(
     ({ state }) => state === TaskState.TASK_STATE_FAILED || state === TaskState.TASK_STATE_REJECTED,

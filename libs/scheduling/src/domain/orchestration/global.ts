@@ -2,8 +2,10 @@ import type { Node } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
 import { Availability } from '@berth/contracts/scheduler';
 import { unmetConstraint } from '../placement/constraints.ts';
-import { conclude, groupTasks, reconcileRemoval } from './service.ts';
-import { reconcileSlot, removeSlot } from './slot.ts';
+import { reconcileSlot } from './reconcile-slot.ts';
+import { conclude, groupTasks, reconcileRemoval, versionOf } from './service.ts';
+import type { SlotRules } from './slot.ts';
+import { removeSlot } from './slot-tasks.ts';
 import type { Decision, Limits, NodesView, ServiceScene } from './types.ts';
 import type { NamedSlot } from './update.ts';
 import { reconcileUpdate } from './update.ts';
@@ -21,7 +23,14 @@ export function reconcileGlobal(scene: ServiceScene, limits: Limits, nowMs: numb
     // A paused node keeps what it has and gets nothing new.
     if (tasks.length === 0 && nodes.availability(node.id) === Availability.AVAILABILITY_PAUSE) continue;
     byNode.delete(node.id);
-    const rules = { specVersion: version.version, restart: version.spec?.restart, limits, nodes };
+    const rules: SlotRules = {
+      specVersion: version.version,
+      restartOf: (specVersion) => versionOf(scene, specVersion)?.spec?.restart,
+      limits,
+      nodes,
+      // A node that must be left is none of its nodes.
+      mustLeave: () => false,
+    };
     const decision = reconcileSlot({ serviceId, number: 0, nodeId: node.id, tasks }, rules, nowMs);
     slots.push({ name: `${name} on ${node.hostname}`, decision });
   }

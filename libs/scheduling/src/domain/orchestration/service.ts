@@ -1,5 +1,6 @@
+import type { ServiceVersion } from '@berth/contracts/scheduler';
 import type { Task } from '@berth/contracts/workload';
-import { isGone, removeSlot } from './slot.ts';
+import { isGone, removeSlot } from './slot-tasks.ts';
 import type { Action, Decision, ServiceScene } from './types.ts';
 import type { NamedSlot, UpdateDecision } from './update.ts';
 
@@ -38,12 +39,14 @@ export function reconcileRemoval(scene: ServiceScene): Decision {
   return { actions: [{ kind: 'delete-service', serviceId }] };
 }
 
-/** Tasks by a key, in the order of the keys given. */
-export function groupTasks(
-  scene: ServiceScene,
-  keyOf: (task: Task) => string,
-): Map<string, ServiceScene['tasks'][number][]> {
-  const groups = new Map<string, ServiceScene['tasks'][number][]>();
+/** A spec version that stands in the store. */
+export function versionOf({ versions }: ServiceScene, specVersion: number): ServiceVersion | undefined {
+  return versions.find(({ version }) => version === specVersion);
+}
+
+/** Tasks by a key. */
+export function groupTasks<K>(scene: ServiceScene, keyOf: (task: Task) => K): Map<K, ServiceScene['tasks'][number][]> {
+  const groups = new Map<K, ServiceScene['tasks'][number][]>();
   for (const seen of scene.tasks) {
     const key = keyOf(seen.task);
     const group = groups.get(key);
@@ -57,6 +60,6 @@ function unusedVersions({ record, version, versions, tasks }: ServiceScene): Act
   const used = new Set(tasks.map(({ task }) => task.specVersion)).add(version.version);
   const serviceId = record.service?.id ?? '';
   return versions
-    .filter((candidate) => candidate < version.version && !used.has(candidate))
-    .map((candidate) => ({ kind: 'delete-version', serviceId, version: candidate }));
+    .filter((candidate) => candidate.version < version.version && !used.has(candidate.version))
+    .map((candidate) => ({ kind: 'delete-version', serviceId, version: candidate.version }));
 }

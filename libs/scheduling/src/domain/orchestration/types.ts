@@ -16,6 +16,8 @@ export interface SeenTask {
   readonly sinceMs: number;
   /** When this leader saw its failed runs grow; the newest last. */
   readonly failuresMs: readonly number[];
+  /** It runs, is healthy, and callers are told of it on every network it has. */
+  readonly ready: boolean;
 }
 
 /** What is known of the nodes; complete, for nothing is decided on an unsynced mirror. */
@@ -38,7 +40,7 @@ export interface ServiceScene {
   /** What its tasks should run. */
   readonly version: ServiceVersion;
   /** Versions that stand in the store. */
-  readonly versions: readonly number[];
+  readonly versions: readonly ServiceVersion[];
   readonly tasks: readonly SeenTask[];
   readonly nodes: NodesView;
   readonly gate: Gate;
@@ -85,6 +87,8 @@ export type Action =
       /** Node of a global service's task; empty otherwise. */
       readonly nodeId: string;
       readonly earlierFailedRuns: number;
+      /** Task of the slot that stops once this one is ready; absent for any other. */
+      readonly replaces?: string;
     }
   /** A task that never runs: where no other of a removed stack is left, it has its node delete the stack's volumes. */
   | {
@@ -93,8 +97,15 @@ export type Action =
       readonly specVersion: number;
       readonly nodeId: string;
     }
+  /** It runs what another spec version says too: it counts as of that one. */
+  | { readonly kind: 'adopt-version'; readonly taskId: string; readonly specVersion: number }
   | { readonly kind: 'set-desired'; readonly taskId: string; readonly desired: DesiredState }
-  | { readonly kind: 'orphan-task'; readonly taskId: string }
+  /** Its node is lost. `desired` is what becomes of it when the node is back: it stays visible, or leaves no trace. */
+  | {
+      readonly kind: 'orphan-task';
+      readonly taskId: string;
+      readonly desired: Exclude<DesiredState, typeof DesiredState.DESIRED_STATE_RUNNING>;
+    }
   | { readonly kind: 'delete-task'; readonly taskId: string }
   | {
       readonly kind: 'show-service';

@@ -3,7 +3,7 @@ import { TaskState } from '@berth/contracts/workload';
 import { isServing } from '@berth/workload';
 import { endOf } from './depends-on.ts';
 import type { SlotDecision } from './slot.ts';
-import { retire } from './slot.ts';
+import { retire } from './slot-tasks.ts';
 import type { Action, ServiceScene } from './types.ts';
 
 /** A slot and what was decided about it. */
@@ -29,8 +29,11 @@ export function reconcileUpdate(scene: ServiceScene, slots: readonly NamedSlot[]
   const outdated = slots.filter(({ decision }) => isOutdated(decision, current));
   const renewed = slots.filter(({ decision }) => !isOutdated(decision, current));
   // Tasks that never got a node run nothing: they make way at once, in no order.
-  const idle = outdated.filter(({ decision }) => decision.active?.task.state === TaskState.TASK_STATE_PENDING);
-  const actions = idle.flatMap(({ decision }) => (decision.active ? [retire(decision.active)] : []));
+  const idle =
+    before === UpdateState.UPDATE_STATE_HALTED
+      ? []
+      : outdated.filter(({ decision }) => decision.active?.task.state === TaskState.TASK_STATE_PENDING);
+  const actions = idle.flatMap(({ decision }) => retireAll(decision));
   const waiting = outdated.filter((slot) => !idle.includes(slot));
   const final = renewed.find(({ decision }) => decision.phase === 'failed');
 
@@ -58,8 +61,13 @@ export function reconcileUpdate(scene: ServiceScene, slots: readonly NamedSlot[]
   if (scene.gate.kind === 'held') return { actions, ...updating, message: `update waits: ${scene.gate.reason}` };
   if (idle.length > 0 || !renewed.every(isSettled)) return { actions, ...updating };
   const next = waiting.find(({ decision }) => decision.active && !isServing(decision.active)) ?? waiting[0];
-  if (next?.decision.active) actions.push(retire(next.decision.active));
+  if (next) actions.push(...retireAll(next.decision));
   return { actions, ...updating };
+}
+
+/** Of a slot that is being moved both tasks make way. */
+function retireAll({ active, successor }: SlotDecision): Action[] {
+  return [active, successor].flatMap((seen) => (seen ? [retire(seen)] : []));
 }
 
 function isOutdated({ active }: SlotDecision, current: number): boolean {

@@ -1,7 +1,8 @@
-import type { VolumePin } from '@berth/contracts/scheduler';
+import type { Service, VolumePin } from '@berth/contracts/scheduler';
+import { UpdateState } from '@berth/contracts/scheduler';
 import type { PlacementFailure, Task } from '@berth/contracts/workload';
 import { DesiredState } from '@berth/contracts/workload';
-import { gateOf, heldFailure } from '../orchestration/depends-on.ts';
+import { gateOf, heldFailure, openGate } from '../orchestration/depends-on.ts';
 import { volumeNamesOf } from '../stack/derive.ts';
 import type { Records } from '../state/records.ts';
 import { withTask } from '../state/usage.ts';
@@ -69,12 +70,13 @@ class Round {
     const service = this.#records.services.get(task.serviceId)?.value;
     const version = this.#records.versions.get(task.serviceId, String(task.specVersion))?.value;
     // Its service is on its way out, or has moved on: the orchestration deletes it.
-    if (!service || service.removing || !version || service.service?.specVersion !== task.specVersion) return undefined;
+    if (!service?.service || service.removing || !version || isSuperseded(task, service.service)) return undefined;
     // Tasks of one service fail alike, so the nodes are asked once.
-    const kind = `${task.serviceId}/${task.nodeId}`;
+    const kind = `${task.serviceId}/${task.specVersion}/${task.nodeId}`;
     const known = this.#failures.get(kind);
     if (known) return hold(task, known);
-    const gate = gateOf(this.#records, service);
+    // Only a version's first tasks are held back, not what goes on with an older one.
+    const gate = task.specVersion === service.service.specVersion ? gateOf(this.#records, service) : openGate;
     const placement =
       gate.kind === 'held'
         ? ({ kind: 'failed', failure: heldFailure(gate, this.#candidates.length) } as const)
@@ -105,16 +107,22 @@ class Round {
   }
 
   #slotFailures({ serviceId, specVersion }: Task): SlotFailures {
-    const known = this.#failuresOfSlots.get(serviceId);
+    const key = `${serviceId}/${specVersion}`;
+    const known = this.#failuresOfSlots.get(key);
     if (known) return known;
     const failures = slotFailures(this.#records, serviceId, specVersion);
-    this.#failuresOfSlots.set(serviceId, failures);
+    this.#failuresOfSlots.set(key, failures);
     return failures;
   }
 
   #homeOf(namespace: string, volume: string): string | undefined {
     return this.#pins.get(`${namespace}/${volume}`) ?? this.#records.volumes.get(namespace, volume)?.value.nodeId;
   }
+}
+
+/** A newer version replaces it. Not while it only keeps a slot going at its version: on another node, or in a halted update. */
+function isSuperseded(task: Task, { specVersion, update }: Service): boolean {
+  return task.specVersion !== specVersion && task.replaces === '' && update !== UpdateState.UPDATE_STATE_HALTED;
 }
 
 function hold(task: Task, failure: PlacementFailure): Assignment | undefined {
@@ -126,6 +134,7 @@ function sameReason(a: PlacementFailure | undefined, b: PlacementFailure): boole
   return (
     a !== undefined &&
     a.summary === b.summary &&
+    a.passing === b.passing &&
     a.filters.length === b.filters.length &&
     a.filters.every((result, index) => {
       const other = b.filters[index];

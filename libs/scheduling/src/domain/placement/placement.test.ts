@@ -60,6 +60,7 @@ describe('filters', () => {
         'none of 7 nodes can take it: 2 not ready, 1 paused or drained, 1 excluded by constraints, 1 short of cpu, ' +
         '1 short of memory, 1 with the host port taken',
       nodes: 7,
+      passing: false,
       filters: [
         {
           filter: 'node-ready',
@@ -103,13 +104,40 @@ describe('filters', () => {
   it('a task goes where its volumes live, and nowhere else', () => {
     const nodes = [candidate('n1'), candidate('n2')];
     expect(placed(demand({ volumeNodes: new Map([['shop_data', 'n2']]) }), nodes)).toBe('n2');
-    expect(placed(demand({ volumeNodes: new Map([['shop_data', 'n3']]) }), nodes)).toMatchObject({
-      filters: [{ filter: 'volume', nodes: 2, detail: 'volume shop_data lives on node n3' }],
+    const asked = demand({ volumeNodes: new Map([['shop_data', 'n3']]) });
+    expect(placed(asked, nodes)).toMatchObject({
+      summary: expect.stringMatching(/^volume shop_data lives on node n3 \(left; .*--volumes/u),
+      filters: [{ filter: 'volume', nodes: 2 }],
+    });
+    const lost = candidate('n3', {}, { status: NodeStatus.NODE_STATUS_LOST });
+    expect(placed(asked, [...nodes, lost])).toMatchObject({
+      summary: 'volume shop_data lives on node host-n3 (lost); 2 without the volume, 1 not ready',
+      passing: false,
+    });
+    const drained = candidate('n3', { availability: Availability.AVAILABILITY_DRAIN });
+    expect(placed(asked, [...nodes, drained])).toMatchObject({
+      summary: 'volume shop_data lives on node host-n3 (drained); 2 without the volume, 1 paused or drained',
+    });
+    const full = candidate('n3', { usage: { ...unused, cpuMillis: 4000 } });
+    expect(placed({ ...asked, resources: { cpuMillis: 1, memoryBytes: 0 } }, [...nodes, full])).toMatchObject({
+      summary: 'volume shop_data lives on node host-n3; 2 without the volume, 1 short of cpu',
     });
   });
 
+  it('says when it may pass by itself: a node would take the task, were it not suspect or deaf just now', () => {
+    const busy = candidate('busy', { usage: { ...unused, cpuMillis: 4000 } });
+    const suspect = candidate('s', {}, { status: NodeStatus.NODE_STATUS_SUSPECT });
+    const passing = (others: readonly Candidate[]) =>
+      explainPlacement(demand({ resources: { cpuMillis: 1, memoryBytes: 0 } }), others).passing;
+    expect(passing([busy, suspect])).toBe(true);
+    expect(passing([busy, candidate('d', {}, { dispatchSynced: false })])).toBe(true);
+    expect(passing([busy, candidate('l', {}, { status: NodeStatus.NODE_STATUS_LOST })])).toBe(false);
+    expect(passing([busy, { ...suspect, usage: busy.usage }])).toBe(false);
+    expect(passing([candidate('free'), suspect])).toBe(false);
+  });
+
   it('without a node, says so', () => {
-    expect(placed(demand(), [])).toEqual({ summary: 'there is no node', filters: [], nodes: 0 });
+    expect(placed(demand(), [])).toEqual({ summary: 'there is no node', filters: [], nodes: 0, passing: false });
   });
 });
 

@@ -34,7 +34,7 @@ export interface Filter {
   /** May the task go there? */
   admits(demand: Demand, candidate: Candidate): boolean;
   /** What the filter found over all nodes that it left out, with numbers. */
-  detail(demand: Demand, refused: readonly Candidate[]): string;
+  detail(demand: Demand, refused: readonly Candidate[], all: readonly Candidate[]): string;
   /** Short form for the summary: "2 nodes lack memory". */
   readonly lack: string;
 }

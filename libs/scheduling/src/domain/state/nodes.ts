@@ -4,21 +4,44 @@ import { NodeStatus } from '@berth/contracts/registry';
 import { Availability } from '@berth/contracts/scheduler';
 import type { NodesView } from '../orchestration/types.ts';
 import type { Candidate } from '../placement/types.ts';
+import { IndexMap } from './index-map.ts';
 import type { Records } from './records.ts';
 
-/** Nodes as the registry lists them, kept from its changes. */
+/** What a step of the registry's mirror changed. */
+export interface RegistryTouched {
+  readonly nodes: ReadonlySet<string>;
+  /** Tasks whose endpoints differ. */
+  readonly announced: ReadonlySet<string>;
+}
+
+/** Nodes as the registry lists them, and which tasks callers are told of, kept from its changes. */
 export class Nodes {
   readonly #nodes = new Map<string, Node>();
+  /** Task by key of its healthy endpoint. */
+  readonly #endpoints = new Map<string, string>();
+  /** Healthy endpoints of a task. */
+  readonly #announced = new Map<string, number>();
 
-  /** Applies a step of the registry's mirror; returns the nodes that differ. */
-  apply(step: { readonly kind: 'reset' | 'changes'; readonly changes: readonly Change[] }): Set<string> {
+  /** Applies a step of the registry's mirror. */
+  apply(step: { readonly kind: 'reset' | 'changes'; readonly changes: readonly Change[] }): RegistryTouched {
     const touched = new Set<string>();
+    const announced = new Set<string>();
     if (step.kind === 'reset') {
       for (const id of this.#nodes.keys()) touched.add(id);
+      for (const id of this.#announced.keys()) announced.add(id);
       this.#nodes.clear();
+      this.#endpoints.clear();
+      this.#announced.clear();
     }
     for (const { key, resource } of step.changes) {
-      if (resource?.$case === 'node') {
+      if (resource?.$case === 'endpoint') {
+        const { healthy, taskId } = resource.value;
+        this.#setEndpoint(key, healthy ? taskId : undefined);
+        announced.add(taskId);
+      } else if (resource === undefined && this.#endpoints.has(key)) {
+        announced.add(this.#endpoints.get(key) ?? '');
+        this.#setEndpoint(key, undefined);
+      } else if (resource?.$case === 'node') {
         this.#nodes.set(resource.value.id, resource.value);
         touched.add(resource.value.id);
       } else if (resource === undefined && key.startsWith(nodeKeyPrefix)) {
@@ -27,7 +50,29 @@ export class Nodes {
         touched.add(id);
       }
     }
-    return touched;
+    return { nodes: touched, announced };
+  }
+
+  /** On how many networks callers are told of a task. */
+  announced(taskId: string): number {
+    return this.#announced.get(taskId) ?? 0;
+  }
+
+  #setEndpoint(key: string, taskId: string | undefined): void {
+    const before = this.#endpoints.get(key);
+    if (before === taskId) return;
+    if (before !== undefined) this.#count(before, -1);
+    if (taskId === undefined) this.#endpoints.delete(key);
+    else {
+      this.#endpoints.set(key, taskId);
+      this.#count(taskId, 1);
+    }
+  }
+
+  #count(taskId: string, change: number): void {
+    const count = this.announced(taskId) + change;
+    if (count > 0) this.#announced.set(taskId, count);
+    else this.#announced.delete(taskId);
   }
 
   get(id: string): Node | undefined {
@@ -63,6 +108,7 @@ export class Nodes {
 /** Which stacks still have networks, kept from the network-manager's changes. */
 export class StackNetworks {
   readonly #stackOf = new Map<string, string>();
+  readonly #networksOf = new IndexMap();
 
   /** Applies a step of the network-manager's mirror; returns the stacks that it speaks of. */
   apply(step: { readonly kind: 'reset' | 'changes'; readonly changes: readonly NetworkChange[] }): Set<string> {
@@ -70,12 +116,17 @@ export class StackNetworks {
     if (step.kind === 'reset') {
       for (const stackId of this.#stackOf.values()) touched.add(stackId);
       this.#stackOf.clear();
+      this.#networksOf.clear();
     }
     for (const { key, resource } of step.changes) {
       const before = this.#stackOf.get(key);
-      if (before !== undefined) touched.add(before);
+      if (before !== undefined) {
+        touched.add(before);
+        this.#networksOf.remove(before, key);
+      }
       if (resource?.$case === 'network') {
         this.#stackOf.set(key, resource.value.stackId);
+        this.#networksOf.add(resource.value.stackId, key);
         touched.add(resource.value.stackId);
       } else this.#stackOf.delete(key);
     }
@@ -83,8 +134,7 @@ export class StackNetworks {
   }
 
   has(stackId: string): boolean {
-    for (const id of this.#stackOf.values()) if (id === stackId) return true;
-    return false;
+    return this.#networksOf.of(stackId).size > 0;
   }
 }
 

@@ -161,7 +161,7 @@ export class Records {
     const statics = runningStatics(this.statics.get(nodeId)?.value);
     const holding = this.tasksOn(nodeId)
       .map(({ value }) => value)
-      .filter((task) => holdsResources(this.stateOf(task)));
+      .filter((task) => holdsResources(task, this.status(task.id)));
     const usage = usageOf([...statics, ...holding]);
     this.#usage.set(nodeId, usage);
     return usage;
@@ -266,9 +266,10 @@ export class Records {
   }
 }
 
-/** A task that was given to a node holds what it asked for until it has ended. */
-export function holdsResources(state: TaskState): boolean {
-  return state !== TaskState.TASK_STATE_PENDING && !isEnded(state);
+/** A task that was given to a node holds what it asked for until it has ended; an orphan until its node says so. */
+export function holdsResources(task: Task, status: TaskStatus | undefined): boolean {
+  if (task.state === TaskState.TASK_STATE_PENDING) return false;
+  return !isEnded(status?.state ?? TaskState.TASK_STATE_ASSIGNED);
 }
 
 /** Static tasks that hold resources: not a one-shot one that has ended. */

@@ -44,6 +44,7 @@ export function explainTask(
     );
   } else reasons.push(sentence(state, task, status, hostnameOf(task.nodeId)));
   if (status?.message) reasons.push(status.message);
+  reasons.push(...moving(records, task, hostnameOf));
   const failedRuns = task.earlierFailedRuns + (status?.failedRuns ?? 0);
   if (failedRuns > 0) {
     reasons.push(
@@ -58,6 +59,27 @@ export function explainTask(
   }
   if (service?.update === UpdateState.UPDATE_STATE_UPDATING) reasons.push(`${task.service} is being updated`);
   if (service?.message) reasons.push(service.message);
+  return reasons;
+}
+
+/** What a move to another node makes of it: it takes over, or is taken over from. */
+function moving(records: Records, task: Task, hostnameOf: HostnameOf): string[] {
+  if (task.static || task.desired !== DesiredState.DESIRED_STATE_RUNNING) return [];
+  const others = records.tasksOf(task.serviceId).map(({ value }) => value);
+  const wanted = others.filter(({ desired }) => desired === DesiredState.DESIRED_STATE_RUNNING);
+  const [before, after] = [
+    wanted.find(({ id }) => id === task.replaces),
+    wanted.find(({ replaces }) => replaces === task.id),
+  ];
+  const reasons: string[] = [];
+  if (before) {
+    const where = hostnameOf(before.nodeId);
+    reasons.push(`it takes over from ${before.id} on ${where}, which stops once this one is ready and announced`);
+  }
+  if (after) {
+    const where = after.nodeId === '' ? 'which has no node yet' : `on ${hostnameOf(after.nodeId)}`;
+    reasons.push(`it is to leave its node: it stops once ${after.id} ${where} is ready and announced`);
+  }
   return reasons;
 }
 

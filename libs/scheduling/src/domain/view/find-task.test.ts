@@ -31,6 +31,12 @@ const views = [
 ];
 
 describe('findTask', () => {
+  it('means the old task of a slot until another has taken over', () => {
+    const both = [view('new', { replaces: 'old' }), view('old')];
+    expect(findTask(both, 'web.1', hostnameOf).task?.id).toBe('old');
+    expect(findTask([view('new', { replaces: 'old' }), view('old', old)], 'web.1', hostnameOf).task?.id).toBe('new');
+  });
+
   it.each([
     ['an id', 'aaa1', 'aaa1'],
     ['a unique beginning', 'bbb', 'bbb1'],

@@ -20,7 +20,10 @@ export function findTask(views: readonly TaskView[], text: string, hostnameOf: H
     const name = taskName(task, hostnameOf(task.nodeId));
     return name === text || `${task.stack}_${name}` === text;
   });
-  const wanted = named.filter(({ task }) => task?.desired === DesiredState.DESIRED_STATE_RUNNING);
+  const running = named.filter(({ task }) => task?.desired === DesiredState.DESIRED_STATE_RUNNING);
+  // Until another has taken over, the slot's task is the old one.
+  const ids = new Set(running.map(({ task }) => task?.id));
+  const wanted = running.filter(({ task }) => !ids.has(task?.replaces));
   const candidates = wanted.length > 0 ? wanted : newestOfEachSlot(named);
   if (candidates.length > 0) return only(candidates, text, hostnameOf);
   const begun = text.length < prefixMin ? [] : views.filter(({ task }) => task?.id.startsWith(text));

@@ -68,7 +68,9 @@ export function nodeView(records: Records, node: Node): NodeView {
     .tasksOn(node.id)
     .filter(
       ({ value }) =>
-        value.desired === DesiredState.DESIRED_STATE_RUNNING && value.state !== TaskState.TASK_STATE_PENDING,
+        value.desired === DesiredState.DESIRED_STATE_RUNNING &&
+        value.state !== TaskState.TASK_STATE_PENDING &&
+        !isEnded(records.stateOf(value)),
     ).length;
   return {
     id: node.id,

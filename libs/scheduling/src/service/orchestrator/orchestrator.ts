@@ -92,7 +92,7 @@ class Reign {
     const { feed } = this.#mirrors;
     const off = [
       feed.onStep(() => this.#ownStep()),
-      this.#mirrors.onNodes((nodes) => this.#nodesStep(nodes)),
+      this.#mirrors.onRegistry(({ announced, nodes }) => this.#registryStep(nodes, announced)),
       this.#mirrors.onNetworks((stacks) => this.#networksStep(stacks)),
     ];
     try {
@@ -122,6 +122,7 @@ class Reign {
       nodes: nodes.view(records),
       candidates: nodes.candidates(records),
       observations: this.#observations,
+      announced: (taskId) => nodes.announced(taskId),
       networksLeft: (stackId) => (networksSynced ? networks.has(stackId) : undefined),
       limits: this.#settings.limits,
       nowMs,
@@ -193,17 +194,30 @@ class Reign {
     for (const id of touched.tasks) this.#observe(id, nowMs);
     for (const id of touched.stacks) this.#dirty.stack(id);
     for (const id of touched.services) this.#dirty.service(id);
-    if (touched.nodes.size > 0) this.#nodesStep(touched.nodes);
-    else if (this.#dirty.any) this.#wake?.();
+    this.#lookAtNodes(touched.nodes);
+    if (this.#dirty.any) this.#wake?.();
+  }
+
+  #registryStep(nodes: ReadonlySet<string>, announced: ReadonlySet<string>): void {
+    const { records } = this.#mirrors;
+    for (const taskId of announced) {
+      const task = records.tasks.get(taskId)?.value;
+      // What waits for callers to be told of it is a task that takes over from another.
+      if (task && task.replaces !== '') this.#dirty.service(task.serviceId);
+    }
+    this.#lookAtNodes(nodes);
+    // The registry may be back: what waited for its word goes on.
+    if (nodes.size === 0 && announced.size === 0) this.#dirty.placement();
+    if (this.#dirty.any) this.#wake?.();
   }
 
   /** What nodes are, or may be used for, has changed: their tasks may have to go, and global services may come. */
-  #nodesStep(nodes: ReadonlySet<string>): void {
+  #lookAtNodes(nodes: ReadonlySet<string>): void {
+    if (nodes.size === 0) return;
     const { records } = this.#mirrors;
     for (const nodeId of nodes) for (const { value } of records.tasksOn(nodeId)) this.#dirty.service(value.serviceId);
-    if (nodes.size > 0) for (const id of records.globalServices) this.#dirty.service(id);
+    for (const id of records.globalServices) this.#dirty.service(id);
     this.#dirty.placement();
-    this.#wake?.();
   }
 
   #networksStep(stacks: ReadonlySet<string>): void {

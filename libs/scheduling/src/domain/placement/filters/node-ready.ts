@@ -9,6 +9,12 @@ export const nodeReady: Filter = {
   detail: (_demand, refused) => refused.map(describe).join(', '),
 };
 
+/** Left out only for what may pass by itself within seconds. */
+export function mayPass({ node }: Candidate): boolean {
+  const isReady = node.status === NodeStatus.NODE_STATUS_READY;
+  return node.status === NodeStatus.NODE_STATUS_SUSPECT || (isReady && !node.dispatchSynced);
+}
+
 function describe({ node }: Candidate): string {
   return `${node.hostname} ${state(node.status, node.dispatchSynced)}`;
 }

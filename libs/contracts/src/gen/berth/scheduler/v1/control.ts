@@ -248,7 +248,7 @@ export interface NodeView {
   reserved:
     | Resources
     | undefined;
-  /** Tasks desired to run on it. */
+  /** Tasks desired to run on it that have not ended; static ones count. */
   tasks: number;
   /** Labels set by operators. */
   labels: { [key: string]: string };

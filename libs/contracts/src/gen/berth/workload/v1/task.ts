@@ -303,6 +303,8 @@ export interface Task {
     | undefined;
   /** Host ports it holds on its node. */
   hostPorts: PortSpec[];
+  /** Task of the same slot whose node is to be left: it is stopped once this one serves. Empty for any other task. */
+  replaces: string;
 }
 
 /** TaskStatus is what the agent observed. Of two, the one with the greater (run, seq) wins. */
@@ -343,6 +345,8 @@ export interface PlacementFailure {
   filters: FilterResult[];
   /** Nodes looked at. */
   nodes: number;
+  /** It may pass by itself: a node that would take the task is suspect or not listening just now. */
+  passing: boolean;
 }
 
 /** FilterResult is what one filter removed. */
@@ -375,6 +379,7 @@ function createBaseTask(): Task {
     static: false,
     reservations: undefined,
     hostPorts: [],
+    replaces: "",
   };
 }
 
@@ -435,6 +440,9 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
     }
     for (const v of message.hostPorts) {
       PortSpec.encode(v!, writer.uint32(146).fork()).join();
+    }
+    if (message.replaces !== "") {
+      writer.uint32(154).string(message.replaces);
     }
     return writer;
   },
@@ -596,6 +604,14 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
             message.hostPorts.push(PortSpec.decode(reader, reader.uint32()));
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.replaces = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -656,6 +672,7 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
         : globalThis.Array.isArray(object?.host_ports)
         ? object.host_ports.map((e: any) => PortSpec.fromJSON(e))
         : [],
+      replaces: isSet(object.replaces) ? globalThis.String(object.replaces) : "",
     };
   },
 
@@ -715,6 +732,9 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
     if (message.hostPorts?.length) {
       obj.hostPorts = message.hostPorts.map((e) => PortSpec.toJSON(e));
     }
+    if (message.replaces !== "") {
+      obj.replaces = message.replaces;
+    }
     return obj;
   },
 
@@ -745,6 +765,7 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
       ? Resources.fromPartial(object.reservations)
       : undefined;
     message.hostPorts = object.hostPorts?.map((e) => PortSpec.fromPartial(e)) || [];
+    message.replaces = object.replaces ?? "";
     return message;
   },
 };
@@ -1053,7 +1074,7 @@ export const TaskStatus: MessageFns<TaskStatus, "berth.workload.v1.TaskStatus"> 
 };
 
 function createBasePlacementFailure(): PlacementFailure {
-  return { summary: "", filters: [], nodes: 0 };
+  return { summary: "", filters: [], nodes: 0, passing: false };
 }
 
 export const PlacementFailure: MessageFns<PlacementFailure, "berth.workload.v1.PlacementFailure"> = {
@@ -1068,6 +1089,9 @@ export const PlacementFailure: MessageFns<PlacementFailure, "berth.workload.v1.P
     }
     if (message.nodes !== 0) {
       writer.uint32(24).uint32(message.nodes);
+    }
+    if (message.passing !== false) {
+      writer.uint32(32).bool(message.passing);
     }
     return writer;
   },
@@ -1109,6 +1133,14 @@ export const PlacementFailure: MessageFns<PlacementFailure, "berth.workload.v1.P
             message.nodes = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.passing = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1128,6 +1160,7 @@ export const PlacementFailure: MessageFns<PlacementFailure, "berth.workload.v1.P
         ? object.filters.map((e: any) => FilterResult.fromJSON(e))
         : [],
       nodes: isSet(object.nodes) ? globalThis.Number(object.nodes) : 0,
+      passing: isSet(object.passing) ? globalThis.Boolean(object.passing) : false,
     };
   },
 
@@ -1142,6 +1175,9 @@ export const PlacementFailure: MessageFns<PlacementFailure, "berth.workload.v1.P
     if (message.nodes !== 0) {
       obj.nodes = Math.round(message.nodes);
     }
+    if (message.passing !== false) {
+      obj.passing = message.passing;
+    }
     return obj;
   },
 
@@ -1153,6 +1189,7 @@ export const PlacementFailure: MessageFns<PlacementFailure, "berth.workload.v1.P
     message.summary = object.summary ?? "";
     message.filters = object.filters?.map((e) => FilterResult.fromPartial(e)) || [];
     message.nodes = object.nodes ?? 0;
+    message.passing = object.passing ?? false;
     return message;
   },
 };
