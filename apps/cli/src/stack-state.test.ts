@@ -105,7 +105,7 @@ describe('StackState', () => {
     const pending = {
       nodeId: '',
       state: TaskState.TASK_STATE_PENDING,
-      pending: { summary: 'no node fits', filters: [], nodes: 1 },
+      pending: { summary: 'no node fits', filters: [], nodes: 1, passing: false },
     };
     expect(judge(stack(), service(), task('a', pending)).reasons).toContain('web.1: pending: no node fits');
   });
