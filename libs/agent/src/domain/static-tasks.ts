@@ -48,6 +48,7 @@ export function staticAssignments(manifest: StackSpec, owner: StaticOwner): Assi
         static: true,
         reservations: spec.reservations,
         hostPorts: spec.expose.map((p) => ({ target: p.port, published: p.port, protocol: p.protocol, hostIp: '' })),
+        replaces: '',
       },
       spec,
       networks: manifest.networks,
