@@ -1,5 +1,6 @@
 import type { ContainerPhase, ContainerState, PublishedPort } from '@berth/kernel';
 import type { ContainerInspectInfo } from 'dockerode';
+import { isEngineTrouble } from './docker-errors.ts';
 
 const healthOutputMax = 500;
 /** The engine's "never". */
@@ -25,6 +26,8 @@ function phaseOf({ State: state }: ContainerInspectInfo): ContainerPhase {
   if (state.Running || state.Paused) return { kind: 'running', startedAtMs };
   const error = state.OOMKilled ? 'out of memory' : explained(state.Error ?? '');
   if (state.Status === 'created' && state.ExitCode === 0 && error === '') return { kind: 'created' };
+  // A start that the engine could not even try is still to be made.
+  if (startedAtMs === 0 && isEngineTrouble(error)) return { kind: 'created' };
   return { kind: 'exited', exitCode: state.ExitCode, startedAtMs, finishedAtMs: timeOf(state.FinishedAt), error };
 }
 

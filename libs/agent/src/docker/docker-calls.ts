@@ -7,6 +7,11 @@ import type { NetworkJoin } from '../domain/task-network.ts';
 import type { CreateOptions } from './container-spec.ts';
 import { endpointSettings } from './container-spec.ts';
 import { engineMessage, isConnectionLoss, refused, statusOf, translate } from './docker-errors.ts';
+import type { EngineDeadlines } from './engine-deadlines.ts';
+import { engineDeadlinesMs, withDeadlines } from './engine-deadlines.ts';
+
+/** Between stop signal and SIGKILL, of a container that was created without. */
+const engineGraceSeconds = 10;
 
 /** One event of the engine, as far as it is read. */
 export interface EngineEvent {
@@ -19,11 +24,13 @@ export interface EngineEvent {
 export class DockerCalls {
   readonly docker: Docker;
   readonly socketPath: string;
+  readonly #deadlines: EngineDeadlines;
 
-  /** `socketPath`: the engine's Unix socket. */
-  constructor(options: { readonly socketPath: string }) {
+  /** `socketPath`: the engine's Unix socket. `deadlines`: default `engineDeadlinesMs`. */
+  constructor(options: { readonly socketPath: string; readonly deadlines?: EngineDeadlines }) {
     this.socketPath = options.socketPath;
-    this.docker = new Docker({ socketPath: options.socketPath });
+    this.#deadlines = options.deadlines ?? engineDeadlinesMs;
+    this.docker = withDeadlines(new Docker({ socketPath: options.socketPath }), this.#deadlines);
   }
 
   async imageExists(image: string): Promise<boolean> {
@@ -40,9 +47,7 @@ export class DockerCalls {
       const stop = () => progress.destroy(new BerthError('Cancelled', `pull of ${image} given up`));
       signal.addEventListener('abort', stop, { once: true });
       try {
-        await new Promise<void>((resolve, reject) => {
-          this.docker.modem.followProgress(progress, (error) => (error ? reject(error) : resolve()));
-        });
+        await this.#followPull(image, progress);
       } finally {
         signal.removeEventListener('abort', stop);
       }
@@ -56,6 +61,21 @@ export class DockerCalls {
         error,
       );
     }
+  }
+
+  #followPull(image: string, progress: Readable): Promise<void> {
+    const { pullSilence } = this.#deadlines;
+    const silence = setTimeout(() => {
+      const message = `pull of ${image} has said nothing for ${pullSilence / 1000} s`;
+      progress.destroy(new BerthError('Unavailable', message, { reason: 'ENGINE_UNAVAILABLE' }));
+    }, pullSilence);
+    return new Promise<void>((resolve, reject) => {
+      this.docker.modem.followProgress(
+        progress,
+        (error) => (error ? reject(error) : resolve()),
+        () => silence.refresh(),
+      );
+    }).finally(() => clearTimeout(silence));
   }
 
   async ensureVolume(name: string, spec: VolumeSpec): Promise<void> {
@@ -117,7 +137,11 @@ export class DockerCalls {
   /** With the signal and the timeout that the container was created with. */
   async stop(id: string): Promise<void> {
     try {
-      await this.docker.getContainer(id).stop();
+      // What the vendor's type leaves out.
+      const config = (await this.inspect(id))?.Config as { readonly StopTimeout?: number } | undefined;
+      const graceSeconds = config?.StopTimeout ?? engineGraceSeconds;
+      const abortSignal = AbortSignal.timeout(graceSeconds * 1_000 + this.#deadlines.stopSlack);
+      await this.docker.getContainer(id).stop({ abortSignal });
     } catch (error) {
       const status = statusOf(error);
       if (status !== 304 && status !== 404) throw translate(error, 'stop');

@@ -3,12 +3,14 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ContainerSpec } from '@berth/contracts/workload';
 import type { RuntimeHint } from '@berth/kernel';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DockerCalls } from './docker-calls.ts';
 import { DockerRuntime } from './docker-runtime.ts';
 
 /** An engine that answers what the test says: for what a real one can not be made to do. */
+const deadlines = { look: 200, change: 200, pullStart: 200, pullSilence: 200, stopSlack: 200 };
 let folder: string;
 let server: Server;
 let answers: Record<string, (request: IncomingMessage, response: ServerResponse) => void>;
@@ -24,7 +26,7 @@ beforeEach(async () => {
   });
   const socketPath = join(folder, 'engine.sock');
   await new Promise<void>((resolve) => server.listen(socketPath, resolve));
-  runtime = new DockerRuntime(new DockerCalls({ socketPath }), 'c1');
+  runtime = new DockerRuntime(new DockerCalls({ socketPath, deadlines }), 'c1');
 });
 afterEach(async () => {
   server.closeAllConnections();
@@ -54,7 +56,77 @@ const exec = async () => {
   return parts;
 };
 
+const plan = {
+  taskId: 'a',
+  run: 1,
+  name: 'berth-a-1',
+  hostname: '',
+  labels: {},
+  container: ContainerSpec.fromPartial({ image: 'busybox' }),
+  reservations: undefined,
+  limits: undefined,
+  ports: [],
+  expose: [],
+  volumes: new Map(),
+  networks: undefined,
+} as const;
+const created = {
+  Id: 'a',
+  Name: '/a',
+  Config: { StopTimeout: 0 },
+  NetworkSettings: {},
+  State: { Status: 'created', ExitCode: 0 },
+};
+
 describe('an engine that', () => {
+  it('does not answer, whatever it is asked: the call ends as Unavailable, to be tried again', async () => {
+    const silent = () => undefined;
+    for (const path of ['POST /containers/create', 'POST /containers/a/start', 'POST /containers/a/stop']) {
+      answers = { 'GET /containers/a/json': (_, response) => json(response, 200, created), [path]: silent };
+      if (!path.endsWith('create')) {
+        answers['POST /containers/create'] = (_, response) => json(response, 201, { Id: 'a' });
+      }
+      const doing = path.endsWith('stop') ? runtime.stop('a') : runtime.start(plan, signal);
+      await expect(doing, path).rejects.toMatchObject({ code: 'Unavailable', reason: 'ENGINE_UNAVAILABLE' });
+    }
+    answers = { 'GET /containers/json': silent, 'GET /events': silent, 'GET /info': silent };
+    await expect(runtime.list()).rejects.toMatchObject({ code: 'Unavailable' });
+    await expect(runtime.facts()).rejects.toMatchObject({ code: 'Unavailable' });
+  });
+
+  it('lets a pull begin and then says nothing more: Unavailable, not a missing image', async () => {
+    answers['POST /images/create'] = (_, response) => void response.writeHead(200).write('{"status":"Pulling"}\n');
+    await expect(runtime.prepare(plan, signal)).rejects.toMatchObject({ code: 'Unavailable' });
+  });
+
+  it('gives a stop the time that its container has', async () => {
+    const stoppedAt = performance.now();
+    answers['GET /containers/a/json'] = (_, response) =>
+      json(response, 200, { ...created, Config: { StopTimeout: 1 } });
+    answers['POST /containers/a/stop'] = (_, response) => void setTimeout(() => response.writeHead(204).end(), 400);
+    await runtime.stop('a');
+    expect(performance.now() - stoppedAt).toBeGreaterThan(390);
+  });
+
+  it('has lost its containerd: the start is still to be made, and no run has failed', async () => {
+    const message =
+      'connection error: desc = "transport: error while dialing: dial unix /run/containerd/containerd.sock"';
+    let state: object = created.State;
+    answers['POST /containers/create'] = (_, response) => json(response, 201, { Id: 'a' });
+    answers['GET /containers/a/json'] = (_, response) => json(response, 200, { ...created, State: state });
+    answers['POST /containers/a/start'] = (_, response) => {
+      state = { Status: 'created', ExitCode: 128, Error: message };
+      json(response, 500, { message });
+    };
+    await expect(runtime.start(plan, signal)).rejects.toMatchObject({ code: 'Unavailable' });
+    expect((await runtime.inspect('a'))?.phase).toEqual({ kind: 'created' });
+    answers['POST /containers/a/start'] = (_, response) => {
+      state = { Status: 'running', Running: true, ExitCode: 0, Error: '', StartedAt: '2026-01-01T00:00:00Z' };
+      response.writeHead(204).end();
+    };
+    expect((await runtime.start(plan, signal)).phase.kind).toBe('running');
+  });
+
   it('has endless logs: they are passed on as they come, not read into memory first', async () => {
     answers['GET /containers/a/logs'] = (_request, response) => void response.writeHead(200).write(frame('first'));
     const lines = runtime.logs('a', { follow: false, tail: undefined, sinceMs: 0, signal })[Symbol.asyncIterator]();

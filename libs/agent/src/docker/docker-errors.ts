@@ -20,19 +20,24 @@ export function engineMessage(error: unknown): string {
 }
 
 /**
- * The engine's error as ours. No answer, or an engine that is starting or stopping: Unavailable. 404: NotFound.
+ * The engine's error as ours. No answer, an engine that is starting or stopping, or one without its containerd: Unavailable. 404: NotFound.
  * 409: Conflict. Anything else the engine refused: FailedPrecondition with its sentence.
  */
 export function translate(error: unknown, doing: string): BerthError {
   if (error instanceof BerthError) return error;
   const status = statusOf(error);
   const message = `${doing}: ${engineMessage(error)}`;
-  if (status === undefined || status === 503) {
+  if (status === undefined || status === 503 || isEngineTrouble(message)) {
     return new BerthError('Unavailable', message, { reason: 'ENGINE_UNAVAILABLE', cause: error });
   }
   if (status === 404) return new BerthError('NotFound', message, { reason: 'ENGINE_NOT_FOUND', cause: error });
   if (status === 409) return new BerthError('Conflict', message, { reason: 'ENGINE_CONFLICT', cause: error });
   return new BerthError('FailedPrecondition', message, { reason: 'ENGINE_REFUSED', cause: error });
+}
+
+/** Words of an engine whose containerd is away or hangs: that is no word about the container. */
+export function isEngineTrouble(message: string): boolean {
+  return /containerd\.sock|context deadline exceeded|transport is closing|ttrpc: closed/u.test(message);
 }
 
 /** FailedPrecondition: this run can't start here, or this container can't do it now. */

@@ -37,8 +37,7 @@ class World {
 
   boot(): NodeTasks {
     const tasks = new NodeTasks({ node, now: this.now, records: this.records });
-    tasks.containers.seeAll(tasks.containers.ticket(), [...this.containers.values()]);
-    tasks.listed();
+    tasks.listed(tasks.containers.ticket(), [...this.containers.values()]);
     return tasks;
   }
 

@@ -61,8 +61,7 @@ class Node {
 
   constructor(containers: readonly ContainerState[] = [], assignments: readonly Assignment[] = []) {
     this.tasks = new NodeTasks({ node, now: 0, assignments });
-    this.tasks.containers.seeAll(this.tasks.containers.ticket(), containers);
-    this.tasks.listed();
+    this.tasks.listed(this.tasks.containers.ticket(), containers);
   }
 
   sync(...assignments: Assignment[]): this {
@@ -103,6 +102,53 @@ class Node {
   }
 }
 
+describe('a run that ended while nobody watched', () => {
+  const once = { spec: { restart: { condition: RestartCondition.RESTART_CONDITION_ON_FAILURE, maxAttempts: 1 } } };
+  const found = (phase: ContainerPhase, more: Partial<ContainerState> = {}) =>
+    new Node([container('a', 1, phase, more)]).sync(assignmentFixture('a', once));
+
+  it('is not held against the policy: the agent finds it so at its start', () => {
+    const n = found(exited(137));
+    expect(n.at(1)).toMatchObject({ states: { a: 'restarting 2.1' }, statuses: [{ failedRuns: 0 }] });
+    expect(n.at(10_000).actions).toEqual(['launch a']);
+  });
+
+  it('nor when the engine was away, whether its container is there or not', () => {
+    for (const left of [[container('a', 1, exited(255))], []]) {
+      const n = found(running);
+      n.at(1);
+      n.tasks.unwatched();
+      n.tasks.listed(n.tasks.containers.ticket(), left);
+      expect(n.at(2).statuses).toMatchObject([{ taskId: 'a', run: 2, failedRuns: 0 }]);
+      expect(n.at(10_000).actions).toEqual(['launch a']);
+      // The next one is seen.
+      n.launched('a', 2).at(10_001);
+      n.see(container('a', 2, exited(1)));
+      expect(n.at(10_002)).toMatchObject({ states: { a: 'failed 2.4' }, statuses: [{ failedRuns: 1 }] });
+    }
+  });
+
+  it('is, when its end is known to be its own: seen by an event, unhealthy, impossible to start', () => {
+    const seen = found(running);
+    seen.at(1);
+    seen.see(container('a', 1, exited(137)));
+    seen.tasks.unwatched();
+    expect(seen.at(2).statuses).toMatchObject([{ failedRuns: 1 }]);
+    const refused = found({ kind: 'exited', exitCode: 127, startedAtMs: 0, finishedAtMs: 0, error: 'no such program' });
+    expect(refused.at(1).statuses).toMatchObject([{ failedRuns: 1 }]);
+    const unhealthy = found(running, { health: 'unhealthy' });
+    expect(unhealthy.at(1).actions).toEqual(['stop a']);
+    unhealthy.tasks.unwatched();
+    unhealthy.tasks.listed(unhealthy.tasks.containers.ticket(), [container('a', 1, exited(0))]);
+    unhealthy.tasks.succeeded('a');
+    expect(unhealthy.at(2).statuses).toMatchObject([{ failedRuns: 1 }]);
+  });
+
+  it('is done when it ended well and its policy restarts only failures, as in Docker', () => {
+    expect(found(exited(0)).at(1).states).toEqual({ a: 'complete 1.1' });
+  });
+});
+
 describe('a new task', () => {
   it('is accepted and prepared at once, started, and running when its health check says so', () => {
     const n = new Node().sync(assignmentFixture('a'));
@@ -119,8 +165,7 @@ describe('a new task', () => {
   it('waits for it also when the scheduler was faster than the engine', () => {
     const tasks = new NodeTasks({ node, now: 0 });
     tasks.sync({ full: true, first: true, assignments: [assignmentFixture('a')], removed: [] });
-    tasks.containers.seeAll(tasks.containers.ticket(), [container('old', 1, running)]);
-    tasks.listed();
+    tasks.listed(tasks.containers.ticket(), [container('old', 1, running)]);
     expect(tasks.decide(1).actions.map(({ taskId, action }) => `${action.kind} ${taskId}`)).toEqual(['stop old']);
   });
 
@@ -382,8 +427,8 @@ describe('an agent that comes back', () => {
     const tasks = new NodeTasks({ node, now: 0, records: new Map([['a', record]]) });
     const assignment = { lastStatus: accepted(5, 3, { failedRuns: 4 }) };
     tasks.sync({ full: true, first: true, assignments: [assignmentFixture('a', { assignment })], removed: [] });
-    tasks.containers.seeAll(tasks.containers.ticket(), [container('a', 5, exited(1))]);
-    tasks.listed();
+    tasks.listed(tasks.containers.ticket(), [container('a', 5, running)]);
+    tasks.listed(tasks.containers.ticket(), [container('a', 5, exited(1))]);
     expect(tasks.decide(0).statuses).toMatchObject([{ run: 6, failedRuns: 5 }]);
   });
 

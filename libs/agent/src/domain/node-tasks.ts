@@ -10,7 +10,7 @@ import type { NodeIdentity } from './run-plan.ts';
 import { taskOfAssignment } from './run-plan.ts';
 import { staticHold } from './static-tasks.ts';
 import type { TaskRecord } from './task-record.ts';
-import { caughtUp, recordFrom, withContainers } from './task-record.ts';
+import { caughtUp, hasEnded, recordFrom, withContainers } from './task-record.ts';
 import { sameStatus, statusOf } from './task-status.ts';
 import type { LaunchFailure, TaskAction, TaskMemo } from './task-step.ts';
 import { afterFailure, afterLaunchFailure, afterSuccess, emptyMemo, stepTask } from './task-step.ts';
@@ -73,6 +73,10 @@ export class NodeTasks {
   #aloneAt: number;
   /** Tasks that are to be stopped before anything new starts. */
   #barrier = new Set<string>();
+  /** Containers may have ended that no event told of: the agent has just started, or the engine was away. */
+  #unwatched = true;
+  /** Tasks whose current run ended meanwhile. */
+  readonly #unseenEnds = new Set<string>();
 
   constructor(options: {
     readonly node: NodeIdentity;
@@ -120,11 +124,29 @@ export class NodeTasks {
     return this.#listed;
   }
 
-  /** The engine's containers are known from now on. */
-  listed(): void {
+  /** The engine's events were missed for a while. */
+  unwatched(): void {
+    this.#unwatched = true;
+  }
+
+  /** The engine's containers, all of them, are known as of a look that began with this ticket. */
+  listed(ticket: number, containers: readonly ContainerState[]): void {
+    this.#table.seeAll(ticket, containers);
+    if (this.#unwatched) this.#noteUnseenEnds();
+    this.#unwatched = false;
+    if (this.#listed) return;
     this.#listed = true;
     // The scheduler may have been faster than the engine: what is not ours is known only now.
     if (this.#synced) this.#raiseBarrier();
+  }
+
+  #noteUnseenEnds(): void {
+    const byTask = this.#table.byTask();
+    for (const taskId of new Set([...this.#entries.keys(), ...byTask.keys()])) {
+      const containers = byTask.get(taskId) ?? [];
+      const record = withContainers(this.#entry(taskId, containers).record, containers);
+      if (hasEnded(record, containers)) this.#unseenEnds.add(taskId);
+    }
   }
 
   /** Tasks that run from the node's own manifest. A one-shot among them runs once in each life of the agent. */
@@ -246,11 +268,14 @@ export class NodeTasks {
     const assignment = this.assignment(taskId);
     const hold = this.#holdOf(taskId, before.record, now);
     const record = withContainers(before.record, containers);
-    const step = stepTask({ assignment, record, memo: before.memo, containers, now, hold });
+    const unseenEnd = this.#unseenEnds.has(taskId);
+    const step = stepTask({ assignment, record, memo: before.memo, containers, now, hold, unseenEnd });
+    if (step.record.judgedRun >= record.run) this.#unseenEnds.delete(taskId);
     round.wakeAt = Math.min(round.wakeAt, step.wakeAt ?? Number.POSITIVE_INFINITY);
     if (step.action) round.actions.push({ taskId, assignment, action: step.action });
     if (step.action?.kind === 'forget') {
       this.#entries.delete(taskId);
+      this.#unseenEnds.delete(taskId);
       round.recordsChanged = true;
       return;
     }

@@ -38,8 +38,7 @@ function manifest(image = 'store:1'): StackSpec {
 
 function setUp(spec: StackSpec, containers: readonly ContainerState[] = []) {
   const tasks = new NodeTasks({ node, now: 0 });
-  tasks.containers.seeAll(tasks.containers.ticket(), containers);
-  tasks.listed();
+  tasks.listed(tasks.containers.ticket(), containers);
   const statics = staticAssignments(spec, owner);
   tasks.setStatics(statics);
   tasks.rerunOneShots(statics.filter((a) => isOneShot(a.spec)).map((a) => a.task!.id));

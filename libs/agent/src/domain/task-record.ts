@@ -103,6 +103,13 @@ function hadContainer(status: TaskStatus): boolean {
   return status.containerId !== '' || status.state === TaskState.TASK_STATE_RUNNING;
 }
 
+/** Is the record's current run over? Before its container was seen it is not. */
+export function hasEnded(record: TaskRecord, containers: readonly ContainerState[]): boolean {
+  if (record.run === 0 || record.judgedRun >= record.run) return false;
+  const current = byRun(containers).find(({ run }) => run === record.run)?.state;
+  return current === undefined ? record.seenRun === record.run : current.phase.kind === 'exited';
+}
+
 /** Never behind the containers: their labels are written before a record gets to the disk. */
 export function withContainers(record: TaskRecord, containers: readonly ContainerState[]): TaskRecord {
   const latest = byRun(containers).at(-1)?.run ?? 0;

@@ -5,7 +5,7 @@ import { volumeName } from '@berth/workload';
 import { afterRun } from './restart.ts';
 import { hasNetworks, taskOfAssignment } from './run-plan.ts';
 import type { TaskRecord } from './task-record.ts';
-import { byRun } from './task-record.ts';
+import { byRun, hasEnded } from './task-record.ts';
 
 /** First wait before a launch that could not be made is tried again; doubled up to `retryMsMax`. */
 const retryMsMin = 250;
@@ -66,6 +66,8 @@ export interface TaskInput {
   readonly now: number;
   /** Why nothing may be launched now; empty if it may. */
   readonly hold: string;
+  /** The current run ended while nobody watched: with the engine, the agent or the host, for all that is known. */
+  readonly unseenEnd?: boolean;
 }
 
 export interface TaskStep {
@@ -87,15 +89,16 @@ function judge(input: TaskInput): TaskInput {
   const { record, memo, assignment } = input;
   const current = containerOfRun(input, record.run);
   const seen = current ? { ...record, seenRun: Math.max(record.seenRun, record.run) } : record;
-  const over = current ? current.phase.kind === 'exited' : seen.seenRun === record.run && record.run > 0;
   const busy = memo.operation !== undefined;
-  if (!over || busy || record.final || record.judgedRun >= record.run) return { ...input, record: seen };
+  if (busy || record.final || !hasEnded(seen, input.containers)) return { ...input, record: seen };
 
   const condemned = record.condemnedRun === record.run;
   const phase = current?.phase;
   const exit = phase?.kind === 'exited' ? phase : undefined;
   const failed = condemned || exit === undefined || exit.exitCode !== 0 || exit.error !== '';
-  const failedRuns = record.failedRuns + (failed ? 1 : 0);
+  // Nobody knows that it was the run's own fault: it is not held against the policy (ADR 0150).
+  const excused = input.unseenEnd === true && !condemned && (exit?.error ?? '') === '';
+  const failedRuns = record.failedRuns + (failed && !excused ? 1 : 0);
   const lastedMs = exit && exit.startedAtMs > 0 ? Math.max(0, exit.finishedAtMs - exit.startedAtMs) : 0;
   const verdict = afterRun(
     assignment?.spec?.restart,
@@ -103,7 +106,7 @@ function judge(input: TaskInput): TaskInput {
     {
       earlierFailedRuns: assignment?.task?.earlierFailedRuns ?? 0,
       failedRuns,
-      failuresInRow: record.failuresInRow,
+      failuresInRow: excused ? 0 : record.failuresInRow,
     },
   );
   const why = condemned

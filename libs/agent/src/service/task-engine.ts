@@ -96,8 +96,10 @@ export class TaskEngine {
   async #watch(signal: AbortSignal): Promise<void> {
     const { runtime, tasks } = this.#o;
     for await (const hint of runtime.watch(signal)) {
-      if (hint.kind === 'gap') this.#list.notify();
-      else this.#look(hint.id, tasks.containers.ticket());
+      if (hint.kind === 'gap') {
+        tasks.unwatched();
+        this.#list.notify();
+      } else this.#look(hint.id, tasks.containers.ticket());
     }
   }
 
@@ -126,15 +128,14 @@ export class TaskEngine {
       try {
         const ticket = tasks.containers.ticket();
         const containers = await runtime.list();
-        if (!tasks.isListed) await this.#adopt(containers);
-        tasks.containers.seeAll(ticket, containers);
-        if (!tasks.isListed) {
-          tasks.listed();
-          tasks.rerunOneShots(this.#oneShots);
-        }
+        const first = !tasks.isListed;
+        if (first) await this.#adopt(containers);
+        tasks.listed(ticket, containers);
+        if (first) tasks.rerunOneShots(this.#oneShots);
         this.#changed();
       } catch (error) {
         if (!isBerthError(error)) throw error;
+        tasks.unwatched();
         log.warn({ error: error.message }, 'the engine does not list its containers; trying again');
         await clock.sleep(1000, signal);
         this.#list.notify();
