@@ -103,7 +103,11 @@ class Node {
 }
 
 describe('a run that ended while nobody watched', () => {
-  const once = { spec: { restart: { condition: RestartCondition.RESTART_CONDITION_ON_FAILURE, maxAttempts: 1 } } };
+  const once = {
+    spec: {
+      restart: { condition: RestartCondition.RESTART_CONDITION_ON_FAILURE, maxAttempts: 1, delayMs: 0, windowMs: 0 },
+    },
+  };
   const found = (phase: ContainerPhase, more: Partial<ContainerState> = {}) =>
     new Node([container('a', 1, phase, more)]).sync(assignmentFixture('a', once));
 
