@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { Contexts } from './context.ts';
-import { CliError, exitCode } from './exit-code.ts';
 import type { Session } from './session.ts';
 import { openSession } from './session.ts';
 import type { OutputFormat, Terminal } from './terminal/output.ts';
@@ -65,14 +64,4 @@ export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());
   return controller.signal;
-}
-
-/** `30s`, `5m`, `1h`, `500ms` as milliseconds. */
-export function durationMs(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/u.exec(text);
-  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ''];
-  if (!match || unit === undefined) {
-    throw new CliError(exitCode.badInput, `${JSON.stringify(text)} is no duration`, 'write it like 30s, 5m or 1h');
-  }
-  return Number(match[1]) * unit;
 }

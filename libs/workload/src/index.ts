@@ -2,6 +2,7 @@ export * from './addresses.ts';
 export * from './agent-container.ts';
 export * from './cidr.ts';
 export * from './find-node.ts';
+export * from './log-position.ts';
 export * from './names.ts';
 export * from './nats-permissions.ts';
 export * from './network-settings.ts';

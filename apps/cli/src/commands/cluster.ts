@@ -1,9 +1,10 @@
 import { rpc } from '@berth/contracts';
 import { createCsr, createKey } from '@berth/identity';
 import type { Command } from 'commander';
-import { durationMs, terminalOf, withSession } from '../command.ts';
+import { terminalOf, withSession } from '../command.ts';
 import type { Context } from '../context.ts';
 import { Contexts } from '../context.ts';
+import { durationMs } from '../duration.ts';
 import { CliError, exitCode } from '../exit-code.ts';
 import { joinLine } from '../join-line.ts';
 import { dialerFor } from '../session.ts';

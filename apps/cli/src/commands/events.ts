@@ -152,6 +152,9 @@ function changeText(event: ChangeEvent, change: AnyChange, { colors }: Terminal)
   return `${colors.dim(`${service} ${event.revision}`)} ${colors.cyan(change.key)} ${what}`.trimEnd();
 }
 
+/** A subscriber may not ask for host names. */
+const shortId = (nodeId: string): string => nodeId.slice(0, 8);
+
 function summaryOf(resource: NonNullable<AnyChange['resource']>): string {
   switch (resource.$case) {
     case 'stack':
@@ -160,7 +163,9 @@ function summaryOf(resource: NonNullable<AnyChange['resource']>): string {
       return `${resource.value.stack}_${resource.value.name} ${resource.value.running}/${resource.value.wanted} running`;
     case 'task': {
       const { task, status } = resource.value;
-      return task ? `${task.stack}_${shownName(resource.value)} ${stateName(effectiveState(task, status))}` : '';
+      return task
+        ? `${task.stack}_${shownName(resource.value, shortId)} ${stateName(effectiveState(task, status))}`
+        : '';
     }
     case 'availability':
       return wordOf(Availability, resource.value.availability, 'AVAILABILITY_');

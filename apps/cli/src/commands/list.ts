@@ -1,12 +1,14 @@
-import type { NodeView, Service, TaskView } from '@berth/contracts/scheduler';
-import { Availability, UpdateState } from '@berth/contracts/scheduler';
+import type { Service, TaskView } from '@berth/contracts/scheduler';
+import { UpdateState } from '@berth/contracts/scheduler';
 import type { PortSpec } from '@berth/contracts/workload';
 import { Health, TaskState } from '@berth/contracts/workload';
-import { effectiveState, formatPort, stateName } from '@berth/workload';
+import { effectiveState, formatPort, stateName, taskName } from '@berth/workload';
 import type { Command } from 'commander';
 import { withSession } from '../command.ts';
+import type { HostnameOf } from '../hostnames.ts';
+import { hostnames } from '../hostnames.ts';
 import type { Terminal } from '../terminal/output.ts';
-import { ageText, bytesText, table } from '../terminal/table.ts';
+import { ageText, table } from '../terminal/table.ts';
 
 export function addListCommands(program: Command): void {
   program
@@ -18,15 +20,15 @@ export function addListCommands(program: Command): void {
     .option('-s, --service <name>', 'only this service', '')
     .addHelpText('after', '\nExamples:\n  berth ps\n  berth ps guestbook --all\n  berth ps --output json | jq .')
     .action(async (stack: string | undefined, options: PsOptions, command: Command) =>
-      withSession(command, async ({ control }, terminal) => {
+      withSession(command, async (session, terminal) => {
         const request = {
           namespace: options.namespace,
           stack: stack ?? '',
           service: options.service,
           all: options.all,
         };
-        const { tasks } = await control.listTasks(request);
-        terminal.result(tasks, (list) => taskTable(list, terminal));
+        const [{ tasks }, hostnameOf] = await Promise.all([session.control.listTasks(request), hostnames(session)]);
+        terminal.result(tasks, (list) => taskTable(list, terminal, hostnameOf));
       }),
     );
 
@@ -63,18 +65,6 @@ export function addListCommands(program: Command): void {
         );
       }),
     );
-
-  const node = program.command('node').description('hosts of the cluster');
-  node
-    .command('ls')
-    .description('list nodes')
-    .addHelpText('after', '\nExamples:\n  berth node ls\n  berth node ls --output json')
-    .action(async (_options: object, command: Command) =>
-      withSession(command, async ({ control }, terminal) => {
-        const { nodes } = await control.listNodes({});
-        terminal.result(nodes, (list) => nodeTable(list, terminal));
-      }),
-    );
 }
 
 interface PsOptions {
@@ -83,16 +73,16 @@ interface PsOptions {
   readonly service: string;
 }
 
-export function taskTable(tasks: readonly TaskView[], terminal: Terminal): string {
+export function taskTable(tasks: readonly TaskView[], terminal: Terminal, hostnameOf: HostnameOf): string {
   const nowMs = Date.now();
   return table(
     ['TASK', 'STACK', 'NODE', 'STATE', 'RUN', 'AGE', 'PORTS', 'IMAGE', 'MESSAGE'],
     tasks.map((view) => {
       const { task, status } = view;
       return [
-        shownName(view),
+        shownName(view, hostnameOf),
         task?.stack ?? '',
-        task?.nodeId.slice(0, 8) || '-',
+        task?.nodeId ? hostnameOf(task.nodeId) : '-',
         stateText(view, terminal),
         String(status?.run ?? 0),
         task && task.createdAtMs > 0 ? ageText(nowMs - task.createdAtMs) : '-',
@@ -127,10 +117,10 @@ export function stateText(view: TaskView, terminal: Terminal): string {
   }
 }
 
-/** Name of a task for show; of a global service's task with its node's id. */
-export function shownName({ task }: TaskView): string {
+/** Name of a task for show, as commands take it after its stack's; of a global service's task with its host's name. */
+export function shownName({ task }: TaskView, hostnameOf: HostnameOf): string {
   if (!task) return '';
-  return task.slot > 0 ? `${task.service}.${task.slot}` : `${task.service}.${task.nodeId.slice(0, 8) || '-'}`;
+  return task.slot === 0 && task.nodeId === '' ? `${task.service}.-` : taskName(task, hostnameOf(task.nodeId));
 }
 
 export function portsText(ports: readonly PortSpec[]): string {
@@ -157,28 +147,5 @@ function serviceTable(services: readonly Service[], terminal: Terminal): string 
         [update, service.message].filter(Boolean).join(': '),
       ];
     }),
-  );
-}
-
-function nodeTable(nodes: readonly NodeView[], terminal: Terminal): string {
-  const { colors } = terminal;
-  const availability = {
-    [Availability.AVAILABILITY_PAUSE]: 'pause',
-    [Availability.AVAILABILITY_DRAIN]: 'drain',
-  };
-  return table(
-    ['NODE', 'HOSTNAME', 'STATUS', 'AVAILABILITY', 'ROLE', 'ADDRESS', 'TASKS', 'CPU', 'MEMORY', 'VERSION'],
-    nodes.map((node) => [
-      node.id.slice(0, 8),
-      node.hostname,
-      node.status === 'ready' ? colors.green(node.status) : colors.red(node.status),
-      availability[node.availability as keyof typeof availability] ?? 'active',
-      node.manager ? 'manager' : 'worker',
-      node.address,
-      String(node.tasks),
-      `${(node.reserved?.cpuMillis ?? 0) / 1000}/${(node.total?.cpuMillis ?? 0) / 1000}`,
-      `${bytesText(node.reserved?.memoryBytes ?? 0)}/${bytesText(node.total?.memoryBytes ?? 0)}`,
-      node.version,
-    ]),
   );
 }

@@ -4,11 +4,14 @@ import type { StackSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import type { Command } from 'commander';
-import { durationMs, interruptSignal, terminalOf, withSession } from '../command.ts';
+import { interruptSignal, terminalOf, withSession } from '../command.ts';
 import type { ComposeOptions } from '../compose-files.ts';
 import { addComposeOptions, loadSpec } from '../compose-files.ts';
+import { durationMs } from '../duration.ts';
 import { CliError, exitCode } from '../exit-code.ts';
 import { followStack } from '../follow-stack.ts';
+import type { HostnameOf } from '../hostnames.ts';
+import { hostnames } from '../hostnames.ts';
 import type { Session } from '../session.ts';
 import type { StackState } from '../stack-state.ts';
 import { liveArea } from '../terminal/live.ts';
@@ -88,6 +91,7 @@ async function up(session: Session, terminal: Terminal, spec: StackSpec, options
     return;
   }
   const live = liveArea(terminal);
+  const hostnameOf = await hostnames(session);
   let stuckSince: number | undefined;
   let last: StackState | undefined;
   const { state, reached } = await followStack(
@@ -96,7 +100,7 @@ async function up(session: Session, terminal: Terminal, spec: StackSpec, options
     revision as Revision | undefined,
     (now) => {
       last = now;
-      live.show(progressLines(now, terminal));
+      live.show(progressLines(now, terminal, hostnameOf));
       const { kind } = now.verdict(stack.version);
       if (kind !== 'stuck') stuckSince = undefined;
       else stuckSince ??= performance.now();
@@ -124,7 +128,9 @@ async function up(session: Session, terminal: Terminal, spec: StackSpec, options
     );
   }
   const tasks = final.current();
-  terminal.result({ stack, changes, converged: true, tasks }, () => convergedText(stack.name, final, terminal));
+  terminal.result({ stack, changes, converged: true, tasks }, () =>
+    convergedText(stack.name, final, terminal, hostnameOf),
+  );
 }
 
 /** A stack that comes back under its name is new: it waits for the end of the old one. */
@@ -164,12 +170,13 @@ async function down(session: Session, terminal: Terminal, name: string, options:
   }
   const signal = AbortSignal.any([AbortSignal.timeout(durationMs(options.timeout)), interruptSignal()]);
   const live = liveArea(terminal);
+  const hostnameOf = await hostnames(session);
   const { state, reached } = await followStack(
     session,
     stack.id,
     revision as Revision | undefined,
     (now) => {
-      live.show(removalLines(now, terminal));
+      live.show(removalLines(now, terminal, hostnameOf));
       return now.stack === undefined;
     },
     signal,
@@ -185,26 +192,28 @@ async function down(session: Session, terminal: Terminal, name: string, options:
   terminal.result({ stack, removed: true }, () => `stack ${name} is gone`);
 }
 
-function progressLines(state: StackState, terminal: Terminal): string[] {
+function progressLines(state: StackState, terminal: Terminal, hostnameOf: HostnameOf): string[] {
   const { colors } = terminal;
   const tasks = state.current().map((view) => {
     const message = view.status?.message || view.task?.pending?.summary || '';
-    return `  ${shownName(view).padEnd(24)} ${stateText(view, terminal)}${message === '' ? '' : colors.dim(`  ${message}`)}`;
+    return `  ${shownName(view, hostnameOf).padEnd(24)} ${stateText(view, terminal)}${message === '' ? '' : colors.dim(`  ${message}`)}`;
   });
   return tasks.length === 0 ? ['  being planned'] : tasks;
 }
 
-function removalLines(state: StackState, terminal: Terminal): string[] {
-  const tasks = [...state.tasks.values()].map((view) => `  ${shownName(view).padEnd(24)} ${stateText(view, terminal)}`);
+function removalLines(state: StackState, terminal: Terminal, hostnameOf: HostnameOf): string[] {
+  const tasks = [...state.tasks.values()].map(
+    (view) => `  ${shownName(view, hostnameOf).padEnd(24)} ${stateText(view, terminal)}`,
+  );
   const nodes = state.stack?.waitingForNodes ?? [];
   return [...tasks, ...(nodes.length > 0 ? [`  waiting for node ${nodes.join(', ')}`] : [])];
 }
 
-function convergedText(name: string, state: StackState, terminal: Terminal): string {
+function convergedText(name: string, state: StackState, terminal: Terminal, hostnameOf: HostnameOf): string {
   const ports = state
     .current()
     .filter(({ status }) => (status?.ports.length ?? 0) > 0)
-    .map((view) => `  ${shownName(view)}  ${portsText(view.status?.ports ?? [])}`);
+    .map((view) => `  ${shownName(view, hostnameOf)}  ${portsText(view.status?.ports ?? [])}`);
   return [terminal.colors.green(`stack ${name} runs: ${state.current().length} tasks`), ...ports].join('\n');
 }
 

@@ -85,6 +85,10 @@ export function nodeView(records: Records, node: Node): NodeView {
     labels: node.labels,
     engineLabels: node.engineLabels,
     version: node.version,
+    volumes: [...records.volumes.values()]
+      .filter(({ value }) => value.nodeId === node.id)
+      .map(({ value }) => value.volume)
+      .sort(),
   };
 }
 

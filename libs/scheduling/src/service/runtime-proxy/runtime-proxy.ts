@@ -16,7 +16,7 @@ import type {
 } from '@berth/contracts/scheduler';
 import type { CallerContext } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError } from '@berth/kernel';
-import { defaultNamespace } from '@berth/workload';
+import { defaultNamespace, LogPosition } from '@berth/workload';
 import type { Mirrors } from '../mirrors.ts';
 import type { SchedulerOptions } from '../options.ts';
 import { Agents } from './agents.ts';
@@ -65,12 +65,13 @@ export class RuntimeProxy {
     const streamOf = (view: TaskView): TaskStream<LogsResponse> => {
       const taskId = view.task?.id ?? '';
       const named = { taskId, taskName: this.#agents.nameOf(view) };
-      let { sinceMs, tail } = request;
+      const position = new LogPosition();
       async function* open(...[agent, signal]: Parameters<TaskStream<LogsResponse>['open']>) {
+        position.resume();
+        const from = position.atMs < 0 ? request : { sinceMs: position.atMs, tail: undefined };
+        const { sinceMs, tail } = from;
         for await (const line of agent.logs({ taskId, follow, tail, sinceMs, caller }, { signal })) {
-          sinceMs = line.atMs + 1;
-          tail = undefined;
-          yield { ...line, ...named, notice: '' };
+          if (position.isNew(line.atMs)) yield { ...line, ...named, notice: '' };
         }
       }
       const silent = { stderr: true, line: Buffer.alloc(0) };

@@ -256,6 +256,8 @@ export interface NodeView {
   engineLabels: { [key: string]: string };
   /** Version of its agent. */
   version: string;
+  /** Named volumes that live on it, by Docker's names; their tasks can run nowhere else. */
+  volumes: string[];
 }
 
 export interface NodeView_LabelsEntry {
@@ -2093,6 +2095,7 @@ function createBaseNodeView(): NodeView {
     labels: {},
     engineLabels: {},
     version: "",
+    volumes: [],
   };
 }
 
@@ -2135,6 +2138,9 @@ export const NodeView: MessageFns<NodeView, "berth.scheduler.v1.NodeView"> = {
     });
     if (message.version !== "") {
       writer.uint32(98).string(message.version);
+    }
+    for (const v of message.volumes) {
+      writer.uint32(162).string(v!);
     }
     return writer;
   },
@@ -2254,6 +2260,14 @@ export const NodeView: MessageFns<NodeView, "berth.scheduler.v1.NodeView"> = {
             message.version = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.volumes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2319,6 +2333,7 @@ export const NodeView: MessageFns<NodeView, "berth.scheduler.v1.NodeView"> = {
         )
         : {},
       version: isSet(object.version) ? globalThis.String(object.version) : "",
+      volumes: globalThis.Array.isArray(object?.volumes) ? object.volumes.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -2372,6 +2387,9 @@ export const NodeView: MessageFns<NodeView, "berth.scheduler.v1.NodeView"> = {
     if (message.version !== "") {
       obj.version = message.version;
     }
+    if (message.volumes?.length) {
+      obj.volumes = message.volumes;
+    }
     return obj;
   },
 
@@ -2412,6 +2430,7 @@ export const NodeView: MessageFns<NodeView, "berth.scheduler.v1.NodeView"> = {
       {},
     );
     message.version = object.version ?? "";
+    message.volumes = object.volumes?.map((e) => e) || [];
     return message;
   },
 };
