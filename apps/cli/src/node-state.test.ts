@@ -1,6 +1,6 @@
 import { TaskView } from '@berth/contracts/scheduler';
 import type { TaskStatus } from '@berth/contracts/workload';
-import { DesiredState, Task, TaskState } from '@berth/contracts/workload';
+import { DesiredState, PlacementFailure, Task, TaskState } from '@berth/contracts/workload';
 import { expect, it } from 'vitest';
 import { drainProgress } from './node-state.ts';
 
@@ -39,7 +39,7 @@ it('says what each task waits for', () => {
     view(2, 'n1', {}, TASK_STATE_RUNNING),
     view(2, 'n2', {}, TASK_STATE_STARTING),
     view(3, 'n1', {}, TASK_STATE_RUNNING),
-    view(3, '', { pending: { nodes: 2, filters: [], summary: 'no room' } }),
+    view(3, '', { pending: PlacementFailure.fromPartial({ nodes: 2, summary: 'no room' }) }),
     view(4, 'n1', {}, TASK_STATE_RUNNING),
   );
   expect(left).toEqual([
@@ -52,7 +52,7 @@ it('says what each task waits for', () => {
 
 it('names tasks that left and can go nowhere', () => {
   const { left, pending } = progress(
-    view(1, '', { pending: { nodes: 2, filters: [], summary: 'its volume is on h1' } }),
+    view(1, '', { pending: PlacementFailure.fromPartial({ nodes: 2, summary: 'its volume is on h1' }) }),
   );
   expect(left).toEqual([]);
   expect(pending).toEqual([{ name: 'a_web.1', why: 'its volume is on h1' }]);

@@ -20,6 +20,7 @@ export interface Session {
   readonly catalog: ClientOf<typeof rpc.catalog>;
   readonly certificate: ClientOf<typeof rpc.certificate>;
   readonly network: ClientOf<typeof rpc.network>;
+  readonly node: ClientOf<typeof rpc.node>;
   close(): void;
 }
 
@@ -66,6 +67,7 @@ export async function openSession(name: string | undefined): Promise<Session> {
       service('scheduler', () => schedulers),
     ),
     certificate: dialer.client(rpc.certificate, registry),
+    node: dialer.client(rpc.node, registry),
     network: dialer.client(
       rpc.network,
       service('network-manager', () => addressesOf(members, 'network-manager')),

@@ -9,7 +9,11 @@ const prefixMin = 3;
  * NO_SUCH_NODE, or Unavailable with reason NOT_SYNCED where absence proves nothing, for `complete` is false; InvalidArgument
  * with reason AMBIGUOUS, also where two nodes have one host name.
  */
-export function findNode(nodes: readonly Node[], text: string, complete: boolean): Node {
+export function findNode<N extends Pick<Node, 'id' | 'hostname'>>(
+  nodes: readonly N[],
+  text: string,
+  complete: boolean,
+): N {
   const exact = nodes.find(({ id }) => id === text);
   if (exact) return exact;
   const named = nodes.filter(({ hostname }) => text !== '' && hostname === text);

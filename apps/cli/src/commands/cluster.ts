@@ -6,6 +6,7 @@ import type { Context } from '../context.ts';
 import { Contexts } from '../context.ts';
 import { durationMs } from '../duration.ts';
 import { CliError, exitCode } from '../exit-code.ts';
+import { hostnames } from '../hostnames.ts';
 import { joinLine } from '../join-line.ts';
 import { dialerFor } from '../session.ts';
 import { liveArea } from '../terminal/live.ts';
@@ -79,6 +80,24 @@ export function addClusterCommands(program: Command): void {
     .option('--advertise <address>', "the new host's address (default: the one on its way to the cluster)")
     .addHelpText('after', tokenHelp)
     .action(token);
+
+  cluster
+    .command('resume')
+    .description('end the brake on mass loss: silent nodes may be declared lost, and their tasks go elsewhere')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  berth cluster resume\n\nMore than half of the nodes silent at once looks like a cut network: nothing is moved then, until they\nreturn or somebody who knows better says so. `berth node ls` shows whether the brake is on.',
+    )
+    .action(async (_options: object, command: Command) =>
+      withSession(command, async (session, terminal) => {
+        const [{ nodeIds }, hostnameOf] = await Promise.all([session.node.resume({}), hostnames(session)]);
+        terminal.result({ nodeIds }, () =>
+          nodeIds.length === 0
+            ? 'the brake is not on: nothing to resume'
+            : `resumed: ${nodeIds.map(hostnameOf).join(', ')} may be declared lost now`,
+        );
+      }),
+    );
 
   cluster
     .command('status')

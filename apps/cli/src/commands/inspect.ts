@@ -1,13 +1,14 @@
 import { Network } from '@berth/contracts/network';
 import { Service, Stack, TaskView } from '@berth/contracts/scheduler';
 import { isBerthError } from '@berth/kernel';
+import { findNode } from '@berth/workload';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { withSession } from '../command.ts';
 import { CliError, exitCode } from '../exit-code.ts';
 import type { Session } from '../session.ts';
 import { fieldsText } from '../terminal/fields.ts';
-import { findNamed, inspectNode } from './node.ts';
+import { inspectNode } from './node.ts';
 
 const kinds = ['stack', 'service', 'task', 'node', 'network'] as const;
 type Kind = (typeof kinds)[number];
@@ -77,18 +78,15 @@ const inspectors: Readonly<Record<Kind, Inspect>> = {
     return { ...(Service.toJSON(service) as object), tasks: tasks.map((each) => TaskView.toJSON(each)) };
   },
   task: async ({ control }, name) => {
-    try {
-      const { task, hostname, containerJson, notice } = await control.inspectTask({ task: name });
-      const container = containerJson === '' ? undefined : (JSON.parse(containerJson) as object);
-      return { ...(task ? (TaskView.toJSON(task) as object) : {}), hostname, notice: notice || undefined, container };
-    } catch (error) {
-      if (isBerthError(error, 'NotFound')) return undefined;
-      throw error;
-    }
+    const answer = await unlessNotFound(() => control.inspectTask({ task: name }));
+    if (!answer) return undefined;
+    const { task, hostname, containerJson, notice } = answer;
+    const container = containerJson === '' ? undefined : (JSON.parse(containerJson) as object);
+    return { ...(task ? (TaskView.toJSON(task) as object) : {}), hostname, notice: notice || undefined, container };
   },
   node: async (session, name) => {
     const { nodes } = await session.control.listNodes({});
-    const node = findNamed(nodes, name);
+    const node = await unlessNotFound(async () => findNode(nodes, name, true));
     return node && (await inspectNode(session, node)).json;
   },
   network: async ({ network }, name, namespace) => {
@@ -97,3 +95,12 @@ const inspectors: Readonly<Record<Kind, Inspect>> = {
     return found && (Network.toJSON(found) as object);
   },
 };
+
+async function unlessNotFound<T>(ask: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (isBerthError(error, 'NotFound')) return undefined;
+    throw error;
+  }
+}

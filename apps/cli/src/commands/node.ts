@@ -2,11 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Node } from '@berth/contracts/registry';
 import type { NodeView, TaskView } from '@berth/contracts/scheduler';
 import { Availability, TaskView as TaskViewMessage } from '@berth/contracts/scheduler';
+import type { BerthError } from '@berth/kernel';
+import { isBerthError } from '@berth/kernel';
+import { findNode } from '@berth/workload';
 import type { Command } from 'commander';
 import { interruptSignal, withSession } from '../command.ts';
 import { durationMs } from '../duration.ts';
 import { CliError, exitCode } from '../exit-code.ts';
 import { hostnames } from '../hostnames.ts';
+import { labelChanges } from '../node-labels.ts';
 import type { DrainProgress } from '../node-state.ts';
 import { drainProgress } from '../node-state.ts';
 import type { Session } from '../session.ts';
@@ -38,7 +42,8 @@ export function addNodeCommands(program: Command): void {
     .addHelpText('after', '\nExamples:\n  berth node inspect host-2')
     .action(async (name: string, _options: object, command: Command) =>
       withSession(command, async (session, terminal) => {
-        const found = await inspectNode(session, await nodeNamed(session, name));
+        const { nodes } = await session.control.listNodes({});
+        const found = await inspectNode(session, findNode(nodes, name, true));
         const hostnameOf = await hostnames(session);
         terminal.result(found.json, () => nodeText(found, terminal, hostnameOf));
       }),
@@ -70,13 +75,67 @@ export function addNodeCommands(program: Command): void {
           terminal.result(answer.node, () => `node ${answer.node?.hostname ?? name} ${said}`);
         }),
       );
+  node
+    .command('label')
+    .description('set (k=v) and remove (k-) labels of a node, for placement constraints `node.labels.k == v`')
+    .argument('<node>', 'host name, id, or the beginning of an id')
+    .argument('<changes...>', 'k=v, or k- to remove k')
+    .addHelpText('after', '\nExamples:\n  berth node label host-2 disk=ssd zone-')
+    .action(async (name: string, changes: string[], _options: object, command: Command) => {
+      const { set: setLabels, remove: removeLabels } = labelChanges(changes);
+      await withSession(command, async (session, terminal) => {
+        const answer = await session.node.updateNode({ nodeId: name, setLabels, removeLabels });
+        terminal.result(
+          answer.node,
+          () => `node ${answer.node?.hostname ?? name}: ${labelsText(answer.node?.labels ?? {})}`,
+        );
+      });
+    });
+
+  node
+    .command('rm')
+    .description('take a node out of the cluster for good: its certificate ends, its host is cleared of Berth')
+    .argument('<node>', 'host name, id, or the beginning of an id')
+    .option('-f, --force', 'also with tasks on it (they go elsewhere), or when it is lost', false)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  berth node drain host-2 && berth node rm host-2\n  berth node rm --force host-3\n\nExit codes: 0 removed, 6 there are tasks on it',
+    )
+    .action(async (name: string, options: { force: boolean }, command: Command) =>
+      withSession(command, (session, terminal) => remove(session, terminal, name, options.force)),
+    );
+
   set('activate', 'let a node take tasks again', Availability.AVAILABILITY_ACTIVE, 'is active');
   set('pause', 'keep the tasks of a node, give it no new ones', Availability.AVAILABILITY_PAUSE, 'is paused');
 }
 
-async function list({ control }: Session, terminal: Terminal): Promise<void> {
-  const { nodes } = await control.listNodes({});
+async function list({ control, catalog }: Session, terminal: Terminal): Promise<void> {
+  const [{ nodes }, { brake }] = await Promise.all([control.listNodes({}), catalog.listNodes({})]);
+  if (brake) {
+    const held = brake.nodeIds.map((id) => nodes.find((node) => node.id === id)?.hostname ?? id.slice(0, 8));
+    terminal.note(
+      terminal.colors.red(
+        `brake: ${held.join(', ')} silent at once since ${new Date(brake.sinceMs).toISOString()}; nothing is moved until ` +
+          'they return or you run `berth cluster resume`',
+      ),
+    );
+  }
   terminal.result(nodes, () => nodeTable(nodes, terminal));
+}
+
+async function remove(session: Session, terminal: Terminal, name: string, force: boolean): Promise<void> {
+  try {
+    const { node } = await session.node.removeNode({ nodeId: name, force });
+    terminal.result(node, () => `node ${node?.hostname ?? name} is removed`);
+  } catch (error) {
+    if (!isBerthError(error, 'FailedPrecondition', 'NODE_HAS_TASKS')) throw error;
+    throw hasTasks(name, error);
+  }
+}
+
+function hasTasks(name: string, cause: BerthError): CliError {
+  const remedy = `\`berth node drain ${name}\` first, or --force`;
+  return new CliError(exitCode.conflict, cause.message, remedy, { cause });
 }
 
 async function drain(session: Session, terminal: Terminal, name: string, options: DrainOptions): Promise<void> {
@@ -116,29 +175,6 @@ async function drain(session: Session, terminal: Terminal, name: string, options
   );
 }
 
-/** The node that a person means; the scheduler's rule, for what only lists. */
-export async function nodeNamed({ control }: Session, text: string): Promise<NodeView> {
-  const { nodes } = await control.listNodes({});
-  const node = findNamed(nodes, text);
-  if (node) return node;
-  throw new CliError(
-    exitCode.badInput,
-    `there is no node ${JSON.stringify(text)}`,
-    nodes.length > 0 ? `choose one of: ${nodes.map(({ hostname }) => hostname).join(', ')}` : undefined,
-  );
-}
-
-/** Undefined if none is meant. */
-export function findNamed(nodes: readonly NodeView[], text: string): NodeView | undefined {
-  const exact = nodes.filter(({ id, hostname }) => id === text || hostname === text);
-  const found = exact.length > 0 || text.length < 3 ? exact : nodes.filter(({ id }) => id.startsWith(text));
-  if (found.length > 1) {
-    const names = found.map(({ id, hostname }) => `${hostname} (${id})`).join(', ');
-    throw new CliError(exitCode.badInput, `${JSON.stringify(text)} may mean ${names}`, 'give the whole id');
-  }
-  return found[0];
-}
-
 export interface InspectedNode {
   readonly view: NodeView;
   readonly facts: Node | undefined;
@@ -173,10 +209,6 @@ export function nodeText(
   terminal: Terminal,
   hostnameOf: (nodeId: string) => string,
 ): string {
-  const pairs = (labels: Readonly<Record<string, string>>): string =>
-    Object.entries(labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .join(', ') || '-';
   const rows: [string, string][] = [
     ['node', view.id],
     ['host name', view.hostname],
@@ -186,9 +218,9 @@ export function nodeText(
     ['role', view.manager ? 'manager' : 'worker'],
     ['cpu', `${cpuText(view)} cores promised`],
     ['memory', `${memoryText(view)} promised`],
-    ['labels', pairs(view.labels)],
+    ['labels', labelsText(view.labels)],
     ['engine', facts ? `${facts.engineVersion} (${facts.os}, ${facts.architecture})` : '-'],
-    ['engine labels', pairs(view.engineLabels)],
+    ['engine labels', labelsText(view.engineLabels)],
     ['agent', view.version],
     ['listens', facts?.dispatchSynced ? 'yes' : 'no: gets nothing new'],
     ['volumes', view.volumes.join(', ') || '-'],
@@ -215,12 +247,15 @@ function nodeTable(nodes: readonly NodeView[], terminal: Terminal): string {
       String(node.tasks),
       cpuText(node),
       memoryText(node),
-      Object.entries(node.labels)
-        .map(([key, value]) => `${key}=${value}`)
-        .join(',') || '-',
+      labelsText(node.labels),
       node.version,
     ]),
   );
+}
+
+function labelsText(labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  return pairs.sort().join(', ') || '-';
 }
 
 function statusText({ status }: NodeView, { colors }: Terminal): string {
