@@ -172,9 +172,23 @@ export class Host {
     setFrozen(this.#group, false);
   }
 
+  /** Hangs the processes of one container, which its engine does not know of: they answer nothing, connections stay. */
+  async freezeContainer(container: string): Promise<void> {
+    await this.#signalContainer(container, 'STOP');
+  }
+
+  async thawContainer(container: string): Promise<void> {
+    await this.#signalContainer(container, 'CONT');
+  }
+
   /** Bytes, page cache included. */
   memory(): number {
     return memoryUsage(this.#group);
+  }
+
+  async #signalContainer(container: string, signal: 'STOP' | 'CONT'): Promise<void> {
+    const pids = (await this.docker(['top', container, '-eo', 'pid'])).trim().split('\n').slice(1);
+    await this.exec(['kill', `-${signal}`, ...pids.map((pid) => pid.trim())]);
   }
 
   async #boot(): Promise<void> {

@@ -1,3 +1,4 @@
+export type { Cut, Plugged } from './cables.ts';
 export { dockerClient } from './docker-client.ts';
 export type { EtcdOptions, ServerTls } from './etcd.ts';
 export { EtcdServer, startEtcd } from './etcd.ts';

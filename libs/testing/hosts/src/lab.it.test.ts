@@ -54,6 +54,10 @@ async function until(condition: () => Promise<boolean>, timeoutMs: number): Prom
   }
 }
 
+/** Listens at each port and says its number to whoever connects. */
+const echo = `const [address, ...ports] = process.argv.slice(1);
+for (const port of ports) require('node:net').createServer((c) => c.end(port)).listen(Number(port), address);`;
+
 test('a host has its own name, addresses, engine and processes, and no way out', async () => {
   expect(await host.exec(['hostname'])).toBe('h1\n');
   expect(await host.exec(['ip', '-o', '-4', 'addr', 'show', 'dev', 'eth0'])).toContain(`${host.address}/24`);
@@ -100,6 +104,52 @@ async function pidsBelow(target: Host): Promise<number[]> {
     .filter(Boolean)
     .map(Number);
 }
+
+test('cables: one way, one pair, one port of a pair; undone at once', async () => {
+  const other = await lab.addHost({ name: 'h2' });
+  const pings = async (from: Host, to: Host) => (await from.tryExec(['ping', '-c1', '-W1', to.address])).code === 0;
+  const serve = host.spawn([process.execPath, '-e', echo, host.address, '7411', '7412'], { stdio: 'ignore' });
+  const says = async (port: number) =>
+    (await other.tryExec(['timeout', '1', 'bash', '-c', `cat </dev/tcp/${host.address}/${port}`])).stdout;
+  await until(async () => (await says(7411)) === '7411' && (await says(7412)) === '7412', 10_000);
+  // One way: what is asked arrives, and its answer does not.
+  const counted = async () => Number(await host.exec(['cat', '/sys/class/net/eth0/statistics/rx_packets']));
+  await lab.partitionOneWay(host, 'from');
+  const before = await counted();
+  expect(await pings(other, host)).toBe(false);
+  expect(await counted()).toBeGreaterThan(before);
+  expect(lab.faults).toEqual(['from h1 nothing arrives']);
+  await lab.heal(host);
+  await until(() => pings(other, host), 5_000);
+  // A pair, one way; the third is reached.
+  await lab.cut(other, host, { oneWay: true });
+  expect(await pings(other, host)).toBe(false);
+  expect((await lab.client.tryExec(['ping', '-c1', '-W1', host.address])).code).toBe(0);
+  await lab.mend(host, other);
+  await until(() => pings(other, host), 5_000);
+  // One port.
+  await lab.cut(other, host, { port: 7411 });
+  expect([await says(7411), await says(7412)]).toEqual(['', '7412']);
+  await lab.mend(other, host);
+  await until(async () => (await says(7411)) === '7411', 5_000);
+  expect(lab.faults).toEqual([]);
+  serve.kill('SIGKILL');
+  await other.stop();
+}, 60_000);
+
+test('a container hangs and its engine does not know', async () => {
+  await host.docker(['run', '--detach', '--name', 'hung', 'test/shell', '/bin/sleep', '600']);
+  const state = async () => {
+    const pid = (await host.docker(['inspect', '--format', '{{.State.Pid}}', 'hung'])).trim();
+    return (await host.exec(['ps', '-o', 'stat=', '-p', pid])).trim().slice(0, 1);
+  };
+  await host.freezeContainer('hung');
+  await until(async () => (await state()) === 'T', 5_000);
+  expect((await host.docker(['inspect', '--format', '{{.State.Status}}', 'hung'])).trim()).toBe('running');
+  await host.thawContainer('hung');
+  await until(async () => (await state()) === 'S', 5_000);
+  await host.docker(['rm', '--force', 'hung']);
+});
 
 test('faults: partition, freeze, an engine that crashes', async () => {
   const reaches = async () => (await lab.client.tryExec(['ping', '-c1', '-W1', host.address])).code === 0;

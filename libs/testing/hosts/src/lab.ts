@@ -2,6 +2,8 @@ import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Cut, Plugged } from './cables.ts';
+import { Cables } from './cables.ts';
 import type { ExecOptions, ExecResult } from './exec.ts';
 import { execute, run } from './exec.ts';
 import { Host } from './host.ts';
@@ -33,6 +35,7 @@ export interface HostOptions {
 
 /** Programs here are processes of the machine with the network of the lab: a user's terminal on the LAN. */
 export class LabClient {
+  readonly name = 'client';
   readonly address = clientAddress;
   readonly netns: string;
 
@@ -62,6 +65,7 @@ export class Lab {
   readonly dir: string;
   readonly client: LabClient;
   readonly hosts: Host[] = [];
+  readonly #cables: Cables;
   readonly #directory: OwnedDirectory;
   readonly #options: LabOptions;
   readonly #name: string;
@@ -71,6 +75,7 @@ export class Lab {
     this.#options = options;
     this.#name = labName(directory);
     this.dir = directory.path;
+    this.#cables = new Cables(this.#lan);
     this.client = new LabClient(`${this.#name}-client`);
   }
 
@@ -107,22 +112,34 @@ export class Lab {
     return host;
   }
 
-  /** The switch silently drops all frames of these hosts; they see no loss of carrier. A power-off doesn't undo it. */
-  async partition(...hosts: Host[]): Promise<void> {
-    for (const { name } of hosts) await this.#nft(`add element bridge lab dead { "${name}" }`);
+  /** The switch silently drops all frames of these; they see no loss of carrier. A power-off doesn't undo it. */
+  partition(...plugged: Plugged[]): Promise<void> {
+    return this.#cables.partition(plugged);
   }
 
-  async heal(...hosts: Host[]): Promise<void> {
-    for (const { name } of hosts) await this.#nft(`delete element bridge lab dead { "${name}" }`);
+  /** The same one way only: nothing arrives that it sends (`from`), or nothing that is sent to it (`to`). */
+  partitionOneWay(plugged: Plugged, way: 'from' | 'to'): Promise<void> {
+    return this.#cables.partition([plugged], way);
   }
 
-  /** The same for one pair of hosts only. */
-  async cut(a: Host, b: Host): Promise<void> {
-    await this.#nft(`add element bridge lab pairs { "${a.name}" . "${b.name}", "${b.name}" . "${a.name}" }`);
+  /** Ends their partitions, of either kind. */
+  heal(...plugged: Plugged[]): Promise<void> {
+    return this.#cables.heal(plugged);
   }
 
-  async join(a: Host, b: Host): Promise<void> {
-    await this.#nft(`delete element bridge lab pairs { "${a.name}" . "${b.name}", "${b.name}" . "${a.name}" }`);
+  /** The same for what goes between two only: all of it, one way, or one TCP port of the second. */
+  cut(from: Plugged, to: Plugged, cut: Cut = {}): Promise<void> {
+    return this.#cables.cut(from, to, cut);
+  }
+
+  /** Undoes every cut between two. */
+  mend(a: Plugged, b: Plugged): Promise<void> {
+    return this.#cables.mend(a, b);
+  }
+
+  /** Partitions and cuts, in words. */
+  get faults(): string[] {
+    return this.#cables.describe();
   }
 
   /** Powers all off and removes every trace. May be called again. */
@@ -132,10 +149,6 @@ export class Lab {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.down();
-  }
-
-  async #nft(command: string): Promise<void> {
-    await run([...inNetwork(this.#lan), 'nft', command]);
   }
 }
 

@@ -29,13 +29,18 @@ export async function createSwitch(namespace: string): Promise<void> {
 
 const switchRules = `
 table bridge lab {
-  set dead { type ifname; }
+  set mute { type ifname; }
+  set deaf { type ifname; }
   set pairs { type ifname . ifname; }
+  set ports { type ifname . ifname . inet_service; }
+  set answers { type ifname . ifname . inet_service; }
   chain forward {
     type filter hook forward priority 0; policy accept;
-    iifname @dead drop
-    oifname @dead drop
+    iifname @mute drop
+    oifname @deaf drop
     iifname . oifname @pairs drop
+    iifname . oifname . tcp dport @ports drop
+    iifname . oifname . tcp sport @answers drop
   }
 }
 `;
