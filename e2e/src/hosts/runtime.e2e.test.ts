@@ -1,0 +1,250 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ExecResult } from '@berth/testing-hosts';
+import { Judge } from '@berth/testing-judge';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Cluster } from '../cluster.ts';
+import { cli, retry, startCluster } from '../cluster.ts';
+
+/** From the manager's terminal into tasks and images of every host. */
+let cluster: Cluster;
+let judge: Judge;
+const text = `
+name: app
+services:
+  web:
+    image: busybox:latest
+    command: ["sh", "-c", "hostname; for i in 1 2 3 4 5; do echo line $$i; sleep 0.2; done; exec sleep 100000"]
+    environment: { TOKEN: very-secret }
+    labels: { tier: front }
+    stop_signal: SIGKILL
+    deploy: { replicas: 6 }
+`;
+const names = ['web.1', 'web.2', 'web.3', 'web.4', 'web.5', 'web.6'];
+
+beforeAll(async () => {
+  cluster = await startCluster({ hosts: 3 });
+  judge = new Judge(cluster);
+  await cluster.berth(['up', '-f', cluster.compose('app', text)]);
+  judge.promised(text);
+  await judge.settled({ withinMs: 30_000 });
+  await sleep(1_500);
+});
+afterAll(async () => {
+  await cluster[Symbol.asyncDispose]();
+});
+
+/** A shell line on the manager, where `berth` and `docker` are. */
+function shell(line: string, signal?: AbortSignal): Promise<ExecResult> {
+  const script = `berth() { ${process.execPath} ${cli} "$@"; }; ${line}`;
+  return cluster.host.tryExec(['bash', '-c', script], {
+    env: { BERTH_CONFIG_DIR: cluster.configDir, NO_COLOR: '1', TERM: 'xterm' },
+    ...(signal ? { signal } : {}),
+  });
+}
+
+interface TaskLine {
+  readonly task: { readonly id: string; readonly slot: number; readonly nodeId: string };
+}
+
+/** The name of a task that runs on another host than the manager, and that host's. */
+async function elsewhere(): Promise<{ readonly task: string; readonly id: string; readonly hostname: string }> {
+  const nodes = await cluster.json<readonly { id: string; hostname: string; manager: boolean }[]>(['node', 'ls']);
+  const tasks = await cluster.json<readonly TaskLine[]>(['ps', 'app']);
+  for (const { task } of tasks) {
+    const node = nodes.find(({ id }) => id === task.nodeId);
+    if (node && !node.manager) return { task: `app_web.${task.slot}`, id: task.id, hostname: node.hostname };
+  }
+  throw new Error('all tasks run on the manager');
+}
+
+describe('logs', () => {
+  it('of all replicas on all hosts come merged, by time', async () => {
+    const lines = (await cluster.berth(['logs', 'app', '--output', 'json']))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { name: string; atMs: number; line: string });
+    expect([...new Set(lines.map(({ name }) => name))].sort()).toEqual(names);
+    expect(lines).toHaveLength(36);
+    const times = lines.map(({ atMs }) => atMs);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    const short = await cluster.berth(['logs', 'app_web', '--tail', '1']);
+    expect(short.trim().split('\n').sort()).toEqual(names.map((name) => `${name} | line 5`));
+    expect(await cluster.berth(['logs', 'app', '--since', '2099-01-01T00:00:00Z'])).toBe('');
+    expect((await cluster.tryBerth(['logs', 'app', '--since', 'yesterday'])).code).toBe(2);
+  });
+
+  it('are followed to tasks that come to be, until Ctrl-C', async () => {
+    const abort = AbortSignal.timeout(60_000);
+    const { code, stdout } = await shell(
+      `{ sleep 8; berth up -d -f ${cluster.compose('app7', text.replace('replicas: 6', 'replicas: 7'))} >/dev/null; } &
+       timeout -s INT 14 ${process.execPath} ${cli} logs -f --tail 0 app`,
+      abort,
+    );
+    expect([code, stdout]).toEqual([124, expect.stringContaining('web.7 | line 5')]);
+    expect(stdout).not.toContain('web.1 |');
+    await cluster.berth(['up', '-f', cluster.compose('app', text)]);
+  });
+});
+
+describe('exec on another host', () => {
+  it('passes input, output and the exit code on', async () => {
+    const { task, id } = await elsewhere();
+    expect(await shell(`printf 'a\\nb\\n' | berth exec -i ${task} wc -l`)).toMatchObject({ code: 0, stdout: '2\n' });
+    expect(await shell(`berth exec ${id.slice(0, 10)} -- sh -c 'echo out; echo err >&2; exit 42'`)).toMatchObject({
+      code: 42,
+      stdout: 'out\n',
+      stderr: 'err\n',
+    });
+    // Input that goes on does not keep a command that has ended.
+    const { code } = await shell(`sleep 100 | berth exec -i ${task} true & wait $!`, AbortSignal.timeout(20_000));
+    expect(code).toBe(0);
+  });
+
+  it('takes a megabyte each way', async () => {
+    const { task } = await elsewhere();
+    const { stdout } = await shell(`head -c 5000000 /dev/zero | berth exec -i ${task} cat | wc -c`);
+    expect(stdout.trim()).toBe('5000000');
+  });
+
+  it('has a real terminal: size, new sizes, Ctrl-C, exit code, and leaves the local one as it was', async () => {
+    const { task } = await elsewhere();
+    const inTerminal = (line: string) =>
+      shell(
+        `script -qec ${quote(`stty cols 101 rows 31; ${line}`)} /dev/null < /dev/null`,
+        AbortSignal.timeout(60_000),
+      );
+    const berth = `${process.execPath} ${cli}`;
+    const sized = await inTerminal(
+      `(sleep 4; stty cols 77 rows 22 < /dev/tty) & ${berth} exec -t ${task} sh -c 'tty; stty size; sleep 7; stty size; exit 9'`,
+    );
+    expect(sized.code).toBe(9);
+    expect(sized.stdout).toMatch(/\/dev\/pts\/\d+\s+31 101\s+22 77/u);
+
+    // What is typed goes there raw; Ctrl-C interrupts over there, not here.
+    const typed = await shell(
+      `(sleep 4; printf 'stty size; sleep 50\\r'; sleep 2; printf '\\003'; sleep 1; printf 'echo on $((40+2))\\r'; sleep 1; printf 'exit 5\\r'; sleep 1) |
+         script -qec ${quote(`stty cols 80 rows 24; ${berth} exec -it ${task} sh; echo code $?; stty -a | grep -o -- '.icanon'`)} /dev/null`,
+      AbortSignal.timeout(60_000),
+    );
+    expect(typed.stdout).toContain('on 42');
+    expect(typed.stdout).toMatch(/code 5\s+ icanon/u);
+  });
+
+  it('is refused to a reader, who may look; the agent notes who it was', async () => {
+    const { task, id, hostname } = await elsewhere();
+    const folder = `${cluster.host.dir}/reader`;
+    await cluster.berth(['certificate', 'issue', '--role', 'reader', '--name', 'eve', '--out', folder]);
+    await shell(`mkdir -p ${folder}/config && cp -r ${cluster.configDir}/. ${folder}/config &&
+      for f in cert.pem key.pem ca.pem; do cp ${folder}/$f ${folder}/config/contexts/default/$f; done`);
+    const asReader = (args: readonly string[]) =>
+      cluster.tryBerth(args, { env: { BERTH_CONFIG_DIR: `${folder}/config` } });
+    expect((await asReader(['exec', task, 'env'])).code).toBe(5);
+    expect((await asReader(['logs', task])).code).toBe(0);
+    const inspected = await asReader(['inspect', task, '--output', 'json']);
+    expect(inspected.stdout).toContain('TOKEN');
+    expect(inspected.stdout).not.toContain('very-secret');
+    const host = cluster.hosts.find(({ name }) => name === hostname);
+    const audit = (await host?.docker(['logs', 'berth-agent'])) ?? '';
+    const about = audit.split('\n').filter((line) => line.includes(id));
+    expect(about.join('\n')).toMatch(/reader:eve/u);
+    expect(about.filter((line) => line.includes('"exec"')).every((line) => line.includes('operator:admin'))).toBe(true);
+    expect(audit).not.toContain('very-secret');
+  });
+});
+
+describe('inspect and stats', () => {
+  it('show tasks, services, stacks, nodes, networks', async () => {
+    const { task, hostname } = await elsewhere();
+    const shown = await cluster.json<{ kind: string; hostname: string; container: { State: { Status: string } } }>([
+      'inspect',
+      task,
+    ]);
+    expect(shown).toMatchObject({ kind: 'task', hostname, container: { State: { Status: 'running' } } });
+    expect(await cluster.json(['inspect', 'app'])).toMatchObject({ kind: 'stack', tasks: { length: 6 } });
+    expect(await cluster.json(['inspect', 'app_web'])).toMatchObject({ kind: 'service', wanted: 6 });
+    expect(await cluster.json(['inspect', 'app_default'])).toMatchObject({ kind: 'network', stack: 'app' });
+    expect(await cluster.json(['inspect', hostname])).toMatchObject({ kind: 'node', taskList: { length: 2 } });
+    expect((await cluster.tryBerth(['inspect', 'nothing'])).code).toBe(2);
+  });
+
+  it('measure tasks of all hosts', async () => {
+    const once = await cluster.json<readonly { name: string; memoryBytes: number; processes: number }[]>([
+      'stats',
+      'app',
+      '--no-stream',
+    ]);
+    expect(once.map(({ name }) => name).sort()).toEqual(names);
+    expect(once.every(({ memoryBytes, processes }) => memoryBytes > 0 && processes > 0)).toBe(true);
+    const { stdout } = await shell(`timeout -s INT 6 ${process.execPath} ${cli} stats app -o json; true`);
+    const lines = stdout.trim().split('\n');
+    expect(lines.length).toBeGreaterThan(6);
+    expect(lines.map((line) => (JSON.parse(line) as { name: string }).name)).toEqual(expect.arrayContaining(names));
+  });
+});
+
+describe('images for hosts with no registry', () => {
+  const image = 'berth-e2e/tool:1';
+  const tool = `
+name: tool
+services:
+  tool:
+    image: ${image}
+    command: ["sleep", "100000"]
+    stop_signal: SIGKILL
+    deploy: { mode: global }
+`;
+
+  it('a missing one is rejected with the remedy, which brings it to all hosts, and all runs', async () => {
+    await shell(
+      `docker create --name make busybox:latest && docker commit -c 'LABEL e2e=1' make ${image} && docker rm make`,
+    );
+    const missing = await cluster.tryBerth(['up', '-f', cluster.compose('tool', tool), '--timeout', '10s']);
+    expect(missing.code).toBe(3);
+    expect(missing.stderr).toContain(`image not on node, not in a registry: ${image}`);
+    expect(missing.stderr).toContain(`docker save ${image} | berth image load`);
+
+    const loaded = await shell(`docker save ${image} | berth image load`);
+    expect([loaded.code, loaded.stdout]).toEqual([0, `${image}: on 3 of 3 node(s)\n`]);
+    expect(loaded.stderr).toMatch(/h1 .*was there already/u);
+    expect(loaded.stderr).toMatch(/h2 .*loaded/u);
+    await cluster.berth(['up', '-f', cluster.compose('tool', tool), '--timeout', '60s']);
+    judge.promised(tool);
+    await judge.settled({ withinMs: 30_000 });
+    await cluster.berth(['down', 'tool']);
+    judge.withdrawn('tool');
+  });
+
+  it('go to the nodes that are named, and come back from them', async () => {
+    const name = 'berth-e2e/one:2';
+    await shell(`docker tag ${image} ${name}`);
+    const loaded = await shell(`docker save ${name} | berth image load --node h2 -o json`);
+    expect(JSON.parse(loaded.stdout)).toMatchObject([{ hostname: 'h2', images: [{ name, present: false }] }]);
+    await shell(`docker rmi ${name}`);
+    const back = await shell(`berth image save ${name} | docker load`);
+    expect(back.stdout).toContain(`Loaded image: ${name}`);
+    expect((await shell('berth image save berth-e2e/none:1 > /dev/null')).code).toBe(2);
+    expect((await shell(`docker save berth-e2e/none:1 | berth image load`)).code).toBe(2);
+    expect((await shell('echo this is no archive | berth image load --node h3')).code).toBe(3);
+  });
+});
+
+describe('a host that is off', () => {
+  it('is named, and the rest goes on: logs, stats, an image for the others', async () => {
+    const [, , off] = cluster.hosts;
+    if (!off) throw new Error('there is no third host');
+    await off.kill();
+    const { code, stdout, stderr } = await cluster.tryBerth(['logs', 'app']);
+    expect([code, stderr]).toEqual([4, expect.stringContaining(off.name)]);
+    expect(new Set(stdout.split('\n').map((line) => line.split(' ')[0])).size).toBeGreaterThanOrEqual(4);
+    const named = await shell(`docker save berth-e2e/tool:1 | berth image load --node h2 --node ${off.name}`);
+    expect([named.code, named.stderr]).toEqual([3, expect.stringContaining(`node ${off.name}`)]);
+    expect(named.stdout).toContain('on 1 of 2 node(s)');
+    await retry(60_000, async () => {
+      await judge.settled({ withinMs: 1_000 });
+    });
+  });
+});
+
+function quote(line: string): string {
+  return `'${line.replaceAll("'", `'\\''`)}'`;
+}
