@@ -14,6 +14,7 @@ export interface ComposeOptions {
   readonly envFile?: readonly string[];
   readonly profile?: readonly string[];
   readonly namespace: string;
+  readonly lenient: boolean;
 }
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
@@ -26,7 +27,12 @@ export function addComposeOptions(command: Command): Command {
     .option('--project-directory <path>', 'folder that relative paths start from')
     .option('--env-file <path>', 'file with variables to interpolate (default: .env beside the file)', collect)
     .option('--profile <name>', 'turns on services of a profile', collect)
-    .option('-n, --namespace <name>', 'namespace', 'default');
+    .option('-n, --namespace <name>', 'namespace', 'default')
+    .option(
+      '--lenient',
+      'skip keys that Berth does not know, each with a warning, instead of refusing the file',
+      false,
+    );
 }
 
 /** Reads and checks the Compose files; what is wrong with them ends the command with exit code 2 before anything is applied. */
@@ -44,8 +50,12 @@ export function loadSpec(options: ComposeOptions, terminal: Terminal): StackSpec
     profiles: options.profile,
     workingDir,
     namespace: options.namespace,
+    lenient: options.lenient,
   });
-  if (loaded.warnings.length > 0) terminal.note(renderWarnings(loaded.warnings).trimEnd());
+  if (loaded.warnings.length > 0) {
+    const { warnings } = loaded;
+    terminal.error(terminal.format === 'json' ? JSON.stringify({ warnings }) : renderWarnings(warnings).trimEnd());
+  }
   if (loaded.ok) return loaded.spec;
   const count = loaded.problems.length;
   throw new CliError(

@@ -20,6 +20,12 @@ describe.each([
   ['resources', resources],
   ['containers', containers],
 ])('bad files: %s', (_, table) => {
+  test.each(table)('$name: lenient too says so, at the same place', ({ text, options }) => {
+    const strict = load(text, options);
+    const lenient = load(text, { ...options, lenient: true });
+    const said = [...(lenient.ok ? [] : lenient.problems), ...lenient.warnings].map(({ line }) => line);
+    expect(said).toContain(strict.ok ? 0 : strict.problems[0]?.line);
+  });
   test.each(table)('$name', ({ text, key, message, remedy, options }) => {
     const result = load(text, options);
     if (result.ok) throw new Error('was accepted');

@@ -89,9 +89,10 @@ export class Field {
     }
     for (const [key, entry] of this.node.entries) {
       const verdict = unknownKey(key, level);
-      if (verdict !== undefined) {
-        this.report.fail(entry.keyAt, childPath(this.path, key), verdict.message, verdict.remedy);
-      }
+      const path = childPath(this.path, key);
+      if (verdict !== undefined && this.report.lenient) {
+        this.report.warn(entry.keyAt, path, `${verdict.message}: skipped, it has no effect`);
+      } else if (verdict !== undefined) this.report.fail(entry.keyAt, path, verdict.message, verdict.remedy);
       if (key === 'x-berth') this.#refuseBerthKeys(entry.value);
     }
     return true;

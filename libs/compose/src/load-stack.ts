@@ -51,6 +51,8 @@ export interface LoadStackOptions {
   readonly workingDir: string;
   /** Namespace of the stack. Default "default". */
   readonly namespace?: string | undefined;
+  /** Keys that Berth does not read are skipped, each with a warning; values of the others are checked. Default false. */
+  readonly lenient?: boolean | undefined;
 }
 
 /** A stack, or everything that is wrong with its files. */
@@ -63,7 +65,7 @@ export type LoadStackResult =
  * the files. The same files and variables always give a spec that encodes to the same bytes.
  */
 export function loadStack(options: LoadStackOptions): LoadStackResult {
-  const report = new Report();
+  const report = new Report({ lenient: options.lenient ?? false });
   for (const file of options.files) report.file(file.path);
   const spec = load(options, report);
   const warnings = report.warnings();

@@ -22,9 +22,15 @@ export interface Warning extends Position {
 
 /** Collects problems and warnings while a file is read, so that all are shown at once. */
 export class Report {
+  /** Keys that are not read are skipped with a warning instead of being a problem. */
+  readonly lenient: boolean;
   #problems: Problem[] = [];
-  readonly #warnings: Warning[] = [];
+  #warnings: Warning[] = [];
   readonly #files: string[] = [];
+
+  constructor(options: { readonly lenient?: boolean } = {}) {
+    this.lenient = options.lenient ?? false;
+  }
 
   /** Fixes the order in which files are listed. */
   file(path: string): void {
@@ -39,9 +45,10 @@ export class Report {
     this.#warnings.push({ ...place(at), key, message });
   }
 
-  /** Forgets the problems of what turned out not to be used, such as a service whose profile is not active. */
+  /** Forgets the problems and warnings of what turned out not to be used, such as a service whose profile is not active. */
   forget(key: string): void {
     this.#problems = this.#problems.filter((problem) => !isUnder(problem.key, key));
+    this.#warnings = this.#warnings.filter((warning) => !isUnder(warning.key, key));
   }
 
   get failed(): boolean {

@@ -42,7 +42,7 @@ export function addStackCommands(program: Command): void {
     .option('-d, --detach', 'do not wait', false)
     .addHelpText(
       'after',
-      '\nExamples:\n  berth up\n  berth up -f compose.yaml -f compose.prod.yaml --timeout 2m\n\nExit codes: 0 converged, 2 bad file, 3 not converged in time, 4 unreachable, 5 denied, 6 conflict',
+      '\nExamples:\n  berth up\n  berth up -f compose.yaml -f compose.prod.yaml --timeout 2m\n  berth up --lenient -f somebody-elses.yaml\n\nExit codes: 0 converged, 2 bad file, 3 not converged in time, 4 unreachable, 5 denied, 6 conflict',
     )
     .action(async (options: UpOptions, command: Command) => {
       const spec = loadSpec(options, terminalOf(command));
@@ -75,7 +75,7 @@ export function addStackCommands(program: Command): void {
     .option('-d, --detach', 'do not wait', false)
     .addHelpText('after', '\nExamples:\n  berth down guestbook\n  berth down guestbook --volumes')
     .action(async (stack: string | undefined, options: DownOptions, command: Command) => {
-      const name = stack ?? options.projectName ?? loadSpec(options, terminalOf(command)).name;
+      const name = stack ?? options.projectName ?? loadSpec({ ...options, lenient: true }, terminalOf(command)).name;
       await withSession(command, (session, terminal) => down(session, terminal, name, options));
     });
 }

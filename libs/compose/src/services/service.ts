@@ -96,8 +96,9 @@ function readContainer(
 function readImage(service: Field): string {
   const field = service.get('image');
   if (field === undefined) {
-    // `build` is refused with the same remedy, so it is said once.
-    if (service.node.kind !== 'scalar' && service.node.kind !== 'list' && service.get('build') === undefined) {
+    // Where `build` is refused, with the same remedy, it is said once.
+    const isSaid = service.get('build') !== undefined && !service.report.lenient;
+    if (service.node.kind !== 'scalar' && service.node.kind !== 'list' && !isSaid) {
       service.report.fail(service.keyAt, service.path, 'the service has no image', 'name one with `image: NAME`');
     }
     return '';
