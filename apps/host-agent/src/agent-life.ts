@@ -89,7 +89,16 @@ export class AgentLife {
     const advertise = cluster?.advertise ?? node?.advertise;
     if (clusterId === undefined || advertise === undefined) return;
 
-    const wired = await wireNode(this.#base, { cluster, clusterId, nodeId: node?.nodeId, advertise, tls: this.#tls });
+    const wired = await wireNode(this.#base, {
+      cluster,
+      clusterId,
+      nodeId: node?.nodeId,
+      advertise,
+      tls: this.#tls,
+      onRevoked: (identities) => {
+        if (cluster) void this.#nats.then((nats) => nats.revoked(identities));
+      },
+    });
     this.#wired = wired;
     if (cluster) {
       const registries = replicaAddresses(config, cluster.advertise, config.registryPort);

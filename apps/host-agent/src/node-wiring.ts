@@ -47,6 +47,7 @@ export async function wireNode(
     readonly nodeId: string | undefined;
     readonly advertise: string;
     readonly tls: LateTls;
+    readonly onRevoked: (identities: readonly string[]) => void;
   },
 ): Promise<NodeWiring> {
   const { config, ports, clock, log, disk, members, lives, signal, board } = base;
@@ -114,6 +115,7 @@ export async function wireNode(
     synced: () => dispatch.synced,
     members,
     onConnected: () => announcer.reconnected(),
+    onRevoked: host.onRevoked,
   });
 
   watchGauges(base, { tasks, reporter, dispatch });

@@ -5,7 +5,7 @@ import { Change } from '@berth/contracts/network';
 import type { Change as RegistryChange } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { ClusterSettings } from '@berth/contracts/workload';
-import { Membership } from '@berth/discovery';
+import { Admission, Membership } from '@berth/discovery';
 import { connectNats } from '@berth/events-nats';
 import type { Logger, Store } from '@berth/kernel';
 import { awaitCluster, BerthError, dnsNameOf, metaKeys, newId } from '@berth/kernel';
@@ -84,16 +84,18 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     identity: { role: 'service', name: 'scheduler' },
     addresses: () => members.addressesOf('service:scheduler'),
   });
-  const catalog = dialer.client(rpc.catalog, registry);
   const scheduler = new RemoteMirror<SchedulerChange>();
+  const catalog = dialer.client(rpc.catalog, registry);
+  // Nodes, and who was revoked.
+  const nodes = new RemoteMirror<RegistryChange>();
 
   // What is served.
-  const nodes = new RemoteMirror<RegistryChange>();
   const manager = new NetworkManager({ store, clock, rng, log: logger, settings, scheduler, registry: nodes });
   const server = await startServer({
     address: grpcAddress,
     access: { kind: 'mtls', tls },
     services: [bind(rpc.network, new NetworkHandlers({ manager, store, clock, rng, settings, clusterId }))],
+    admission: new Admission(nodes),
     logger,
     observer: rpcMetrics(metrics),
     ready: () => manager.feed.synced,
@@ -126,23 +128,19 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   });
 
   const hello = helloOf(clusterId, config.version);
+  const following = { clock, rng, log: logger, signal };
   const done = Promise.all([
     manager.run(signal),
     publisher.run(signal),
     members.run(signal),
     scheduler.run({
+      ...following,
       call: (since, ended) => onlyKinds(control.watch({ hello, since, scopes: [] }, { signal: ended }), ['stack']),
-      clock,
-      rng,
-      log: logger,
-      signal,
     }),
     nodes.run({
-      call: (since, ended) => onlyKinds(catalog.watch({ hello, since, scopes: [] }, { signal: ended }), ['node']),
-      clock,
-      rng,
-      log: logger,
-      signal,
+      ...following,
+      call: (since, ended) =>
+        onlyKinds(catalog.watch({ hello, since, scopes: [] }, { signal: ended }), ['node', 'revocation']),
     }),
   ]).then(() => undefined);
 

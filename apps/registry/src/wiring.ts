@@ -6,6 +6,7 @@ import { Change } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import type { CertificateTools } from '@berth/discovery';
 import {
+  Admission,
   CatalogHandlers,
   CertificateHandlers,
   CertificateIssuer,
@@ -107,6 +108,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       bind(rpc.node, nodes),
       bind(rpc.certificate, certificates),
     ],
+    admission: new Admission(registry.feed),
     logger,
     observer,
     ready: () => registry.feed.synced,

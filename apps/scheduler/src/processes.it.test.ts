@@ -17,6 +17,7 @@ import {
   createKey,
   hashTokenSecret,
   newTokenSecret,
+  readCertificate,
   signIdentity,
   signSubject,
 } from '@berth/identity';
@@ -58,6 +59,8 @@ class Cluster {
   etcdCa!: AuthorityMaterial;
   etcd!: EtcdServer;
   store!: EtcdStore;
+  node!: Node;
+  nodeTls!: Awaited<ReturnType<typeof certificate>>;
 
   address(name: string): string {
     return `127.0.0.1:${this.#ports.get(name) ?? 0}`;
@@ -81,10 +84,12 @@ class Cluster {
     const tls = { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
     this.store = connectEtcd({ endpoints: [this.etcd.endpoint], tls, clock, rng, logger });
     this.#closing.push(() => this.store.close());
+    this.nodeTls = await certificate(this.ca, { role: 'node', id: 'n1' });
+    this.node = { ...node, publicKeySha256: readCertificate(this.nodeTls.cert).publicKeySha256 };
     await this.#play('registry', [
       bind(
         rpc.catalog,
-        played({ watch: () => snapshot([{ scopes: [], key: 'node/n1', resource: { $case: 'node', value: node } }]) }),
+        played({ watch: () => snapshot([{ scopes: [], key: 'node/n1', resource: { $case: 'node', value: this.node } }]) }),
       ),
       bind(
         rpc.presence,
@@ -162,7 +167,8 @@ class Cluster {
   }
 
   async dialer(identity: Identity): Promise<ClosableDialer> {
-    const dialer = createDialer({ tls: memoryTls(await certificate(this.ca, identity)), clock, rng, logger });
+    const tls = identity.role === 'node' ? this.nodeTls : await certificate(this.ca, identity);
+    const dialer = createDialer({ tls: memoryTls(tls), clock, rng, logger });
     this.#closing.push(() => dialer.close());
     return dialer;
   }

@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { Publisher } from '@berth/changes';
 import { rpc } from '@berth/contracts';
 import { Change } from '@berth/contracts/scheduler';
-import { Membership } from '@berth/discovery';
+import { Admission, Membership } from '@berth/discovery';
 import { connectNats } from '@berth/events-nats';
 import type { Logger } from '@berth/kernel';
 import { awaitCluster, dnsNameOf, newId } from '@berth/kernel';
@@ -105,6 +105,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     address: grpcAddress,
     access: { kind: 'mtls', tls },
     services: scheduler.services,
+    admission: new Admission(scheduler.registry),
     logger,
     observer: rpcMetrics(metrics),
     ready: () => scheduler.feed.synced,

@@ -1,3 +1,4 @@
+export { Admission, type AdmissionSource } from './client/admission.ts';
 export type { MembershipOptions } from './client/membership.ts';
 export { Membership } from './client/membership.ts';
 export { nodeKeys, nodes, registryOwner, tokens } from './domain/records.ts';

@@ -179,6 +179,8 @@ function summaryOf(resource: NonNullable<AnyChange['resource']>): string {
       return `${resource.value.fullName} ${resource.value.ranges.join(' ')}${resource.value.deleting ? ', being removed' : ''}`;
     case 'lease':
       return `node ${resource.value.nodeId.slice(0, 8)}`;
+    case 'revocation':
+      return `${resource.value.identity} revoked`;
   }
 }
 

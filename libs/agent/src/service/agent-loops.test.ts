@@ -218,6 +218,7 @@ class Agent {
       synced: () => this.dispatch.synced,
       members: this.members,
       onConnected: () => announcer.reconnected(),
+      onRevoked: () => {},
     });
     this.dispatch = new DispatchClient({
       ...ports,

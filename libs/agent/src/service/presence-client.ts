@@ -22,6 +22,8 @@ export interface PresenceClientOptions {
   readonly rng: Rng;
   readonly log: Logger;
   readonly onConnected: () => void;
+  /** All identities that were revoked; told to managers. */
+  readonly onRevoked: (identities: readonly string[]) => void;
 }
 
 /** Holds the node's presence: one stream to a registry with heartbeats on it; the member list comes back. */
@@ -67,12 +69,13 @@ export class PresenceClient {
   }
 
   async #connection(signal: AbortSignal, retry: RetryPause): Promise<void> {
-    const { log, client, members, onConnected } = this.#o;
+    const { log, client, members, onConnected, onRevoked } = this.#o;
     const node = await this.#o.describe();
     let first = true;
     for await (const response of client.connect(this.#requests(node, signal), { signal })) {
       if (response.heartbeatIntervalMs > 0) this.#intervalMs = response.heartbeatIntervalMs;
       if (response.members.length > 0) await members.update(response.members);
+      onRevoked(response.revokedIdentities);
       if (first) {
         log.info({ leaseMs: response.leaseMs, members: response.members.length }, 'connected to a registry');
         onConnected();

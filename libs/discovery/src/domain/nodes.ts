@@ -50,6 +50,7 @@ function plain(description: Node, id: string): Node {
     status: NodeStatus.NODE_STATUS_UNSPECIFIED,
     dispatchSynced: false,
     statusReason: '',
+    publicKeySha256: '',
   });
 }
 

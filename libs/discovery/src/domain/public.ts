@@ -1,4 +1,4 @@
-import type { Change, Endpoint, Member, Node, NodeStatusRecord } from '@berth/contracts/registry';
+import type { Change, Endpoint, Member, Node, NodeStatusRecord, Revocation } from '@berth/contracts/registry';
 import { EndpointRecord, NodeRecord, NodeStatus } from '@berth/contracts/registry';
 import { controlPlaneScope, scopeOfNetwork, scopeOfNode } from './records.ts';
 
@@ -13,6 +13,7 @@ export function publicNode(record: NodeRecord | undefined, status: NodeStatusRec
     status: status?.status ?? NodeStatus.NODE_STATUS_UNSPECIFIED,
     dispatchSynced: status?.dispatchSynced ?? false,
     statusReason: status?.reason ?? '',
+    publicKeySha256: record.publicKeySha256,
   };
 }
 
@@ -42,6 +43,11 @@ export function memberChange(id: { readonly identity: string; readonly instance:
     key: `member/${id.identity}/${id.instance}`,
     resource: member && { $case: 'member', value: member },
   };
+}
+
+/** In no scope: mirrors get it, events do not tell of it. */
+export function revocationChange(identity: string, value: Revocation | undefined): Change {
+  return { scopes: [], key: `revocation/${identity}`, resource: value && { $case: 'revocation', value } };
 }
 
 /** A node as a member: how others reach its agent. */

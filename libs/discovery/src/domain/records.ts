@@ -9,6 +9,7 @@ import {
   NodeStatusRecord,
   Presence,
   Replica,
+  Revocation,
 } from '@berth/contracts/registry';
 import type { KeyFamily } from '@berth/kernel';
 import { assert, keyFamily } from '@berth/kernel';
@@ -128,3 +129,11 @@ export const tokens: KeyFamily<JoinToken> = keyFamily<JoinToken>({
 export function isTokenValid(token: JoinToken, nowMs: number): boolean {
   return token.expiresAtMs === 0 || nowMs < token.expiresAtMs;
 }
+
+/** `registry/revocation/<identity>` */
+export const revocations: KeyFamily<Revocation> = keyFamily<Revocation>({
+  owner: registryOwner,
+  kind: 'revocation',
+  codec: Revocation,
+  id: (record) => [record.identity],
+});

@@ -12,6 +12,7 @@ import type {
   NodeStatusRecord,
   Presence,
   Replica,
+  Revocation,
 } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
 import type { MirrorChange, StoredEntry } from '@berth/kernel';
@@ -22,11 +23,23 @@ import {
   nodeChange,
   publicEndpoint,
   publicNode,
+  revocationChange,
   sameEndpoint,
 } from './public.ts';
 import type { Records, Stored } from './record-table.ts';
 import { RecordTable } from './record-table.ts';
-import { brakes, certificates, endpoints, members, nodes, presences, replicas, statuses, tokens } from './records.ts';
+import {
+  brakes,
+  certificates,
+  endpoints,
+  members,
+  nodes,
+  presences,
+  replicas,
+  revocations,
+  statuses,
+  tokens,
+} from './records.ts';
 
 /** What the registry's decisions read. */
 export interface RegistryState {
@@ -40,6 +53,7 @@ export interface RegistryState {
   readonly tokens: Records<JoinToken>;
   /** The brake on mass loss, if it is on or was just ended by an operator. */
   readonly brake: Stored<BrakeRecord> | undefined;
+  readonly revocations: Records<Revocation>;
   endpointsOfTask(taskId: string): Stored<EndpointRecord>[];
   endpointsOfNode(nodeId: string): Stored<EndpointRecord>[];
   /** Endpoints announced in a network, served or not. */
@@ -48,7 +62,8 @@ export interface RegistryState {
 
 /**
  * The registry's records in memory and the public changes they make. A node joins two records (its description and its
- * status), an endpoint is public while it serves, service members are public as they stand; all else is private.
+ * status), an endpoint is public while it serves, service members and revocations are public as they stand; all else is
+ * private.
  */
 export class RegistryView implements View<Change>, RegistryState {
   readonly nodes = new RecordTable(nodes);
@@ -60,6 +75,7 @@ export class RegistryView implements View<Change>, RegistryState {
   readonly certificates = new RecordTable(certificates);
   readonly tokens = new RecordTable(tokens);
   readonly #brakes = new RecordTable(brakes);
+  readonly revocations = new RecordTable(revocations);
   readonly #all = [
     this.nodes,
     this.statuses,
@@ -70,6 +86,7 @@ export class RegistryView implements View<Change>, RegistryState {
     this.certificates,
     this.tokens,
     this.#brakes,
+    this.revocations,
   ];
   #left = 0;
   readonly #endpointsOfTask = new Index();
@@ -112,7 +129,7 @@ export class RegistryView implements View<Change>, RegistryState {
     return [...this.nodes.values()].flatMap(({ value }) => this.node(value.node?.id ?? '') ?? []);
   }
 
-  /** Nodes and service instances, by identity. */
+  /** Nodes that have not left, and service instances, by identity. */
   memberList(): Member[] {
     const services = [...this.members.values()].flatMap(({ value }) => value.member ?? []);
     const present = this.allNodes().filter(({ status }) => status !== NodeStatus.NODE_STATUS_LEFT);
@@ -147,15 +164,7 @@ export class RegistryView implements View<Change>, RegistryState {
       } else if (statuses.owns(key)) {
         const { before, after } = this.statuses.apply(change);
         touchedNodes.add((after ?? before)?.value.nodeId ?? '');
-      } else if (endpoints.owns(key)) {
-        result.push(...this.#endpoint(change));
-      } else if (members.owns(key)) {
-        const { before, after } = this.members.apply(change);
-        const id = (after ?? before)?.value.member;
-        if (id) result.push(memberChange(id, after?.value.member));
-      } else {
-        this.#all.find((table) => table.family.owns(key))?.apply(change);
-      }
+      } else result.push(...this.#applyOne(key, change));
     }
     for (const id of touchedNodes) if (id !== '') result.push(nodeChange(id, this.node(id)));
     return result;
@@ -171,7 +180,25 @@ export class RegistryView implements View<Change>, RegistryState {
       ...[...this.members.values()].flatMap(({ value }) =>
         value.member ? [memberChange(value.member, value.member)] : [],
       ),
+      ...[...this.revocations.values()].map(({ value }) => revocationChange(value.identity, value)),
     ];
+  }
+
+  /** A record that is one public change of its own, or none. */
+  #applyOne(key: string, change: MirrorChange): Change[] {
+    if (endpoints.owns(key)) return this.#endpoint(change);
+    if (members.owns(key)) {
+      const { before, after } = this.members.apply(change);
+      const id = (after ?? before)?.value.member;
+      return id ? [memberChange(id, after?.value.member)] : [];
+    }
+    if (revocations.owns(key)) {
+      const { before, after } = this.revocations.apply(change);
+      const identity = (after ?? before)?.value.identity;
+      return identity === undefined ? [] : [revocationChange(identity, after?.value)];
+    }
+    this.#all.find((table) => table.family.owns(key))?.apply(change);
+    return [];
   }
 
   #endpoint(change: MirrorChange): Change[] {

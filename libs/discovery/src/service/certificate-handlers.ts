@@ -8,13 +8,15 @@ import type {
   ListCertificatesRequest,
   RenewCertificateRequest,
   RenewCertificateResponse,
+  RevokeCertificateRequest,
+  RevokeCertificateResponse,
   RotateTokenRequest,
   RotateTokenResponse,
 } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
 import type { CallerContext, Clock, Logger, Store } from '@berth/kernel';
-import { BerthError, formatIdentity } from '@berth/kernel';
-import { isTokenValid, registryOwner, tokens } from '../domain/records.ts';
+import { BerthError, formatIdentity, parseIdentity } from '@berth/kernel';
+import { isTokenValid, registryOwner, revocations, tokens } from '../domain/records.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
 import type { CertificateTools } from './ports.ts';
 import type { Registry } from './registry.ts';
@@ -58,6 +60,12 @@ export class CertificateHandlers implements CertificateServiceImplementation<Cal
           reason: node ? 'NODE_LEFT' : 'NODE_UNKNOWN',
         });
       }
+      // With another key it would be shut out by every server: its key is what it joined with.
+      if ((await this.#options.tools.csrKeySha256(request.csr)) !== node.publicKeySha256) {
+        throw new BerthError('InvalidArgument', 'a node renews its certificate for the key it joined with', {
+          reason: 'FOREIGN_KEY',
+        });
+      }
       addresses.push(node.address);
     }
     const signed = await issuer.issue(request.csr, caller, addresses);
@@ -66,7 +74,7 @@ export class CertificateHandlers implements CertificateServiceImplementation<Cal
   }
 
   async issueCertificate(request: IssueCertificateRequest, { caller }: Call): Promise<IssueCertificateResponse> {
-    const { issuer, log } = this.#options;
+    const { issuer, store, log } = this.#options;
     const { role, name } = request;
     if (role !== 'operator' && role !== 'reader' && role !== 'subscriber') {
       throw new BerthError(
@@ -84,9 +92,55 @@ export class CertificateHandlers implements CertificateServiceImplementation<Cal
         { reason: 'BAD_NAME' },
       );
     }
-    const signed = await issuer.issue(request.csr, { role, name }, []);
-    log.info({ identity: `${role}:${name}`, caller: formatIdentity(caller) }, 'certificate issued');
+    const identity = `${role}:${name}`;
+    const { entry } = await store.get(revocations.key(identity));
+    if (entry) throw revokedName(identity);
+    const stillGood = new WriteSet(registryOwner).compare({ kind: 'absent', key: revocations.key(identity) });
+    const signed = await issuer.issue(request.csr, { role, name }, [], stillGood);
+    log.info({ identity, caller: formatIdentity(caller) }, 'certificate issued');
     return signed;
+  }
+
+  async revokeCertificate(
+    { holder }: RevokeCertificateRequest,
+    { caller, signal }: Call,
+  ): Promise<RevokeCertificateResponse> {
+    const { registry, store, clock, log } = this.#options;
+    await registry.feed.waitFor(undefined, signal);
+    const identity = holder?.$case === 'serial' ? this.#holderOf(holder.value) : (holder?.value ?? '');
+    const { role } = parseIdentity(identity);
+    if (role !== 'operator' && role !== 'reader' && role !== 'subscriber') {
+      const remedy =
+        role === 'node'
+          ? 'take the node out of the cluster: `berth node rm`'
+          : 'certificates of services end with their CA: `berth cluster rotate-ca`';
+      throw new BerthError('InvalidArgument', `${identity} is not revoked this way. Remedy: ${remedy}`, {
+        reason: 'NOT_REVOCABLE',
+      });
+    }
+    const revokedBy = formatIdentity(caller);
+    if (revokedBy === identity) {
+      throw new BerthError(
+        'FailedPrecondition',
+        'this is the certificate you call with: you would shut yourself out. Remedy: let another operator do it; root on ' +
+          'a manager becomes one with `berth cluster operator --operator NAME`',
+        { reason: 'OWN_CERTIFICATE' },
+      );
+    }
+    const record = { identity, revokedAtMs: clock.wall(), revokedBy };
+    const { committed, revision } = await store.txn(new WriteSet(registryOwner).create(revocations, record).group());
+    if (committed) log.warn({ identity, caller: revokedBy }, 'identity revoked');
+    await registry.feed.waitFor({ epoch: registry.feed.revision?.epoch ?? '', revision }, signal);
+    return { identity };
+  }
+
+  /** Whose certificate has this serial number. */
+  #holderOf(serial: string): string {
+    const record = this.#options.registry.view.certificates.get(serial.toLowerCase());
+    if (record) return record.value.identity;
+    throw new BerthError('NotFound', `no certificate with serial ${serial} was issued: see \`berth certificate ls\``, {
+      reason: 'UNKNOWN_SERIAL',
+    });
   }
 
   async listCertificates(_request: ListCertificatesRequest, { signal }: Call) {
@@ -96,8 +150,16 @@ export class CertificateHandlers implements CertificateServiceImplementation<Cal
     const valid = [...registry.view.certificates.values()]
       .map(({ value }) => value)
       .filter(({ notAfterMs }) => notAfterMs > nowMs)
+      .map((issued) => ({ ...issued, revoked: this.#isRevoked(issued.identity) }))
       .sort((a, b) => (`${a.identity} ${a.serial}` < `${b.identity} ${b.serial}` ? -1 : 1));
     return { certificates: valid };
+  }
+
+  #isRevoked(identity: string): boolean {
+    const { view } = this.#options.registry;
+    if (view.revocations.get(identity)) return true;
+    const nodeId = /^node:(.+)$/u.exec(identity)?.[1];
+    return nodeId !== undefined && view.node(nodeId)?.status === NodeStatus.NODE_STATUS_LEFT;
   }
 
   async createToken(request: CreateTokenRequest, { caller }: Call): Promise<CreateTokenResponse> {
@@ -141,4 +203,14 @@ export class CertificateHandlers implements CertificateServiceImplementation<Cal
     log.info({ caller: formatIdentity(caller) }, 'join token replaced');
     return { token };
   }
+}
+
+function revokedName(identity: string): BerthError {
+  return new BerthError(
+    'FailedPrecondition',
+    `${identity} was revoked, and its name does not come back: choose another`,
+    {
+      reason: 'NAME_REVOKED',
+    },
+  );
 }

@@ -59,6 +59,7 @@ export class CertificateIssuer {
       publicKeySha256: facts.publicKeySha256,
       notBeforeMs: facts.notBeforeMs,
       notAfterMs: facts.notAfterMs,
+      revoked: false,
     });
     for (const expired of this.#expired()) also.delete(certificates, expired);
     const { committed } = await this.#store.txn(also.group());

@@ -10,6 +10,8 @@ const coalesceMs = 50;
 export interface MemberNews {
   readonly members: Member[];
   readonly timing: PresenceTiming;
+  /** Identities that were revoked. */
+  readonly revoked: readonly string[];
 }
 
 /** The member list as streams are told of it: made once for all of them, and only when it has changed. */

@@ -75,13 +75,14 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     );
     try {
       for await (const news of registry.board.follow(AbortSignal.any([signal, ended.signal]))) {
-        const { members, timing } = news;
+        const { members, timing, revoked } = news;
         yield {
           heartbeatIntervalMs: timing.intervalMs,
           leaseMs: timing.leaseMs,
           members,
           epoch,
           removed: false,
+          revokedIdentities: registry.view.node(nodeId)?.manager ? [...revoked] : [],
         };
       }
       if (ended.signal.reason === 'removed') yield farewell;

@@ -62,7 +62,11 @@ export class Registry {
     this.#keys.set(replicas.key(replica), replicas.encode({ id: replica }), { takeOver: true });
     this.board = new MemberBoard({
       clock,
-      read: () => ({ members: view.memberList(), timing: this.timing }),
+      read: () => ({
+        members: view.memberList(),
+        timing: this.timing,
+        revoked: [...view.revocations.values()].map(({ value }) => value.identity).sort(),
+      }),
     });
     const timing = (): PresenceTiming => this.timing;
     this.streams = new NodeStreams({ replica, keys: this.#keys, clock, rng, timing });
@@ -120,7 +124,7 @@ export class Registry {
     };
     signal.addEventListener('abort', stop);
     const end = this.feed.onStep((step) => {
-      const news = (key: string): boolean => key.startsWith('node/') || key.startsWith('member/');
+      const news = (key: string): boolean => /^(?:node|member|revocation)\//u.test(key);
       if (step.kind === 'reset' || step.changes.some(({ key }) => news(key))) this.board.touch();
       for (const { resource } of step.changes) {
         if (resource?.$case !== 'node' || resource.value.status !== NodeStatus.NODE_STATUS_LEFT) continue;

@@ -1,5 +1,6 @@
 export { type BoundService, bind } from '@berth/kernel';
 export { checkAccess } from './access.ts';
+export type { Admission } from './admission.ts';
 export { type ClosableDialer, createDialer, type DialerOptions } from './dialer.ts';
 export { fromStatus, statusOf } from './errors.ts';
 export { healthDefinition } from './health.ts';

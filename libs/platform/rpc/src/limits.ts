@@ -30,6 +30,10 @@ export const rpcLimits = {
   idleTimeoutMs: 300_000,
   /** After its calls were cut, a server that stops waits no longer than this for its connections to close. */
   cutTimeoutMs: 1_000,
+  /** A call under way of a caller that may no longer speak is ended after this time; new ones are refused at once. */
+  refusedGraceMs: 500,
+  /** Callers' certificates whose keys are remembered. */
+  callerKeysMax: 4_096,
   /** How often certificate files are looked at for a change. */
   tlsPollMs: 5_000,
 } as const;

@@ -6,12 +6,13 @@ import { connect as connectTls } from 'node:tls';
 import { rpc } from '@berth/contracts';
 import type { SetupServiceImplementation } from '@berth/contracts/agent';
 import type { CertificateServiceImplementation, JoinServiceImplementation } from '@berth/contracts/registry';
-import { caDigest } from '@berth/identity';
+import { caDigest, readCertificate } from '@berth/identity';
 import type { CallerContext, Identity, RpcService } from '@berth/kernel';
-import { bind, formatIdentity } from '@berth/kernel';
+import { BerthError, bind, formatIdentity } from '@berth/kernel';
 import { SystemClock, SystemRng, silentLogger } from '@berth/process';
 import { rpcContract } from '@berth/testing-suites';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Admission } from './admission.ts';
 import type { ClosableDialer } from './dialer.ts';
 import { createDialer } from './dialer.ts';
 import type { HealthCheckRequest, HealthCheckResponse } from './health.ts';
@@ -79,6 +80,8 @@ const handler = {
     certificatePem: formatIdentity(caller),
   }),
   issueCertificate: async () => ({}),
+  revokeCertificate: async () => ({}),
+  createToken: async () => ({}),
   createToken: async () => ({}),
   rotateToken: async () => {
     await clock.sleep(300);
@@ -162,6 +165,104 @@ describe('an mTLS server', () => {
     });
     session.destroy();
     expect(status).toBe('7');
+  });
+
+  describe('with an admission', () => {
+    const nothing = async () => ({});
+    const catalog = { listNodes: nothing, listMembers: nothing, changes: nothing, compareHeads: nothing };
+    const listeners = new Set<() => void>();
+    const refused = new Set<string>();
+    const keys: string[] = [];
+    const admission: Admission = {
+      refusal: (caller, keySha256) => {
+        keys.push(keySha256);
+        if (!refused.has(formatIdentity(caller))) return undefined;
+        return new BerthError('PermissionDenied', 'shut out', { reason: 'REVOKED' });
+      },
+      onChange: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    };
+    const change = (name: string): void => {
+      refused.add(name);
+      for (const listener of listeners) listener();
+    };
+    afterEach(() => {
+      refused.clear();
+      keys.length = 0;
+    });
+
+    it('refuses the next call at once, ends streams and unary calls under way, and leaves others alone', async () => {
+      const ended: string[] = [];
+      const services = [
+        bind(rpc.certificate, {
+          ...handler,
+          rotateToken: async (_request: unknown, { signal }: { signal: AbortSignal }) => {
+            await clock.sleep(10_000, signal);
+            return {};
+          },
+        } as typeof handler),
+        bind(rpc.catalog, {
+          ...catalog,
+          watch: async function* (_request: unknown, { caller, signal }: CallerContext & { signal: AbortSignal }) {
+            yield {};
+            await clock.sleep(10_000, signal);
+            ended.push(formatIdentity(caller));
+          },
+        } as never),
+      ];
+      const gated = await start({ access: { kind: 'mtls', tls: serverTls() }, services, admission });
+      const bob: Identity = { role: 'operator', name: 'bob' };
+      const dialers = [dialerWith(operatorTls), dialerWith(await cluster.certificate(bob))];
+      const watch = (dialer: ClosableDialer) => {
+        const until = new AbortController();
+        ends.push(() => until.abort());
+        const responses = dialer.client(rpc.catalog, target(gated.port)).watch({}, { signal: until.signal });
+        return responses[Symbol.asyncIterator]();
+      };
+      const [anns, bobs] = dialers.map(watch);
+      await Promise.all([anns?.next(), bobs?.next()]);
+      const clients = dialers.map((dialer) => dialer.client(rpc.certificate, target(gated.port)));
+      const unary = clients[0]?.rotateToken({}).catch((e: unknown) => e);
+      await clock.sleep(100);
+      const shutOut = performance.now();
+      change('operator:admin');
+      const shut = { code: 'PermissionDenied', reason: 'REVOKED' };
+      expect(await clients[0]?.listCertificates({}).catch((e: unknown) => e)).toMatchObject(shut);
+      expect(await anns?.next().catch((e: unknown) => e)).toMatchObject(shut);
+      expect(await unary).toMatchObject(shut);
+      expect(performance.now() - shutOut).toBeLessThan(2_000);
+      expect(ended).toEqual(['operator:admin']);
+      expect(await clients[1]?.listCertificates({})).toMatchObject({ certificates: [{ identity: 'operator:bob' }] });
+    });
+
+    it('lets a handler that knows of it by itself say goodbye', async () => {
+      const goodbye = {
+        ...catalog,
+        watch: async function* () {
+          yield { more: true };
+          await clock.sleep(100);
+          yield { reset: true };
+        },
+      };
+      const services = [bind(rpc.catalog, goodbye as never)];
+      const gated = await start({ access: { kind: 'mtls', tls: serverTls() }, services, admission });
+      const got = [];
+      for await (const answer of dialerWith(operatorTls).client(rpc.catalog, target(gated.port)).watch({})) {
+        if (answer.more) change('operator:admin');
+        got.push(answer.reset);
+      }
+      expect(got).toEqual([false, true]);
+    });
+
+    it('tells by which key the caller speaks, whatever it claims', async () => {
+      const gated = await start({ access: { kind: 'mtls', tls: serverTls() }, admission });
+      const client = dialerWith(operatorTls).client(rpc.certificate, target(gated.port));
+      await client.listCertificates({});
+      await client.listCertificates({});
+      expect(new Set(keys)).toEqual(new Set([readCertificate(operatorTls.cert).publicKeySha256]));
+    });
   });
 
   it('denies a method whose proto has no rule', async () => {

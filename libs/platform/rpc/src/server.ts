@@ -6,7 +6,9 @@ import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
 import { createServer } from 'nice-grpc';
 import type { CallContext, ServerMiddlewareCall } from 'nice-grpc-common';
 import { checkAccess } from './access.ts';
-import { callerInterceptor, callerOf } from './caller.ts';
+import type { Admission, AdmittedCall } from './admission.ts';
+import { AdmissionGate } from './admission.ts';
+import { callerInterceptor, callerKeyOf, callerOf } from './caller.ts';
 import { toBerthError, toStatus } from './errors.ts';
 import { healthDefinition, healthService } from './health.ts';
 import type { Answer } from './limits.ts';
@@ -36,6 +38,8 @@ export interface ServerOptions {
   readonly services: readonly BoundService[];
   readonly logger: Logger;
   readonly observer?: RpcObserver;
+  /** Who may still speak, of those that have a certificate. Default: all. */
+  readonly admission?: Admission;
   /** What gRPC's health service says. Default: serving as long as the server is not stopping. */
   readonly ready?: () => boolean;
 }
@@ -52,13 +56,14 @@ export interface RpcServer {
 export async function startServer(options: ServerOptions): Promise<RpcServer> {
   const { access, logger } = options;
   const stopping = new AbortController();
+  const gate = options.admission && new AdmissionGate(options.admission);
   // It would write lines of its own between ours, about what it also throws.
   setLogVerbosity(logVerbosity.NONE);
   const server = createServer({
     ...channelOptions,
     ...callerLimits(access),
     interceptors: [callerInterceptor(fixedCaller(access))],
-  } as object).use(middleware(options, stopping.signal));
+  } as object).use(middleware(options, stopping.signal, gate));
   for (const service of options.services) {
     server.add(
       service.definition as CompatServiceDefinition,
@@ -91,6 +96,7 @@ export async function startServer(options: ServerOptions): Promise<RpcServer> {
       });
       await Promise.race([closed, cut]);
       clearTimeout(timer);
+      gate?.close();
       credentials?.close();
       if (access.kind === 'unix') rmSync(options.address, { force: true });
     },
@@ -148,7 +154,7 @@ class ReloadingCredentials extends ServerCredentials {
 }
 
 /** Around every handler: who calls, may they, and what becomes of an error. */
-function middleware({ logger, observer }: ServerOptions, stopping: AbortSignal) {
+function middleware({ logger, observer }: ServerOptions, stopping: AbortSignal, gate: AdmissionGate | undefined) {
   return async function* around<Request, Response>(
     call: ServerMiddlewareCall<Request, Response, CallerContext>,
     context: CallContext,
@@ -157,19 +163,28 @@ function middleware({ logger, observer }: ServerOptions, stopping: AbortSignal) 
     const started = performance.now();
     const caller = callerOf(context.metadata);
     let code = 'OK';
+    let admitted: AdmittedCall | undefined;
+    // Why the server has ended a call that its client still wants.
+    const cut = (): BerthError | undefined => {
+      if (context.signal.aborted) return undefined;
+      if (admitted?.signal.aborted) return admitted.signal.reason as BerthError;
+      return call.responseStream && stopping.aborted ? serverStopping() : undefined;
+    };
     try {
       if (caller === undefined) {
         throw new BerthError('Unauthenticated', 'the certificate names no identity', { reason: 'NO_IDENTITY' });
       }
       checkAccess(path, call.method as Parameters<typeof checkAccess>[1], caller);
-      const signal = call.responseStream ? AbortSignal.any([context.signal, stopping]) : context.signal;
+      admitted = gate?.enter(caller, callerKeyOf(context.metadata));
+      const ends = [context.signal, ...(call.responseStream ? [stopping] : []), ...(admitted ? [admitted.signal] : [])];
+      const signal = ends.length === 1 ? context.signal : AbortSignal.any(ends);
       const inner = { ...context, signal, caller, sendHeader: () => context.sendHeader() };
       const result = yield* call.next(call.request, inner);
-      if (call.responseStream && stopping.aborted && !context.signal.aborted) throw serverStopping();
+      const why = cut();
+      if (why !== undefined) throw why;
       return result;
     } catch (thrown) {
-      const cutByStop = call.responseStream && stopping.aborted && !context.signal.aborted;
-      const error = cutByStop ? serverStopping() : toBerthError(thrown);
+      const error = cut() ?? toBerthError(thrown);
       code = error.code;
       if (code === 'Internal') {
         logger.error(
@@ -181,6 +196,7 @@ function middleware({ logger, observer }: ServerOptions, stopping: AbortSignal) 
       }
       throw toStatus(path, error, context.trailer);
     } finally {
+      admitted?.leave();
       observer?.ended({ method: path, code, ms: performance.now() - started });
     }
   };

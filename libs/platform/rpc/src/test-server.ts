@@ -13,6 +13,8 @@ const handler = {
   listCertificates: async () => ({ certificates: [{ serial: String(process.pid) }] }),
   renewCertificate: async () => ({}),
   issueCertificate: async () => ({}),
+  revokeCertificate: async () => ({}),
+  createToken: async () => ({}),
   createToken: async () => ({}),
   rotateToken: async (_request: unknown, { signal }: { signal: AbortSignal }) => {
     await clock.sleep(60_000, signal);

@@ -20,7 +20,8 @@ export class Mirrors {
   readonly nodes = new Nodes();
   readonly networks = new StackNetworks();
   readonly #options: SchedulerOptions;
-  readonly #registry = new RemoteMirror<RegistryChange>();
+  /** Nodes, endpoints, and who was revoked. */
+  readonly registry = new RemoteMirror<RegistryChange>();
   readonly #networkManager = new RemoteMirror<NetworkChange>();
   readonly #registryListeners = new Set<(touched: RegistryTouched) => void>();
   readonly #networkListeners = new Set<(stacks: ReadonlySet<string>) => void>();
@@ -29,9 +30,9 @@ export class Mirrors {
     this.#options = options;
     const { clock, log, store } = options;
     this.feed = new ChangeFeed({ owner, store, view: this.view, clock, log });
-    this.#registry.onStep((step) => {
+    this.registry.onStep((step) => {
       const touched = step.kind === 'disconnected' ? nothing : this.nodes.apply(step);
-      for (const listener of this.#registryListeners) listener(touched);
+      for (const listener of this.registryListeners) listener(touched);
     });
     this.#networkManager.onStep((step) => {
       const touched = step.kind === 'disconnected' ? new Set<string>() : this.networks.apply(step);
@@ -45,11 +46,11 @@ export class Mirrors {
 
   /** Absence counts only here: own records and nodes are complete. */
   get synced(): boolean {
-    return this.feed.synced && this.#registry.synced;
+    return this.feed.synced && this.registry.synced;
   }
 
   get nodesSynced(): boolean {
-    return this.#registry.synced;
+    return this.registry.synced;
   }
 
   get networksSynced(): boolean {
@@ -79,9 +80,13 @@ export class Mirrors {
     const hello = helloOf(clusterId, '');
     await Promise.all([
       this.feed.run(signal),
-      this.#registry.run({
+      this.registry.run({
         call: (since, attempt) =>
-          onlyKinds(registry.watch({ hello, since, scopes: [] }, { signal: attempt }), ['node', 'endpoint']),
+          onlyKinds(registry.watch({ hello, since, scopes: [] }, { signal: attempt }), [
+            'node',
+            'endpoint',
+            'revocation',
+          ]),
         clock,
         rng,
         log: log.child({ mirror: 'registry' }),

@@ -1,5 +1,6 @@
-import type { ChangeFeed } from '@berth/changes';
+import type { ChangeFeed, RemoteMirror } from '@berth/changes';
 import { rpc } from '@berth/contracts';
+import type { Change as RegistryChange } from '@berth/contracts/registry';
 import type { Change } from '@berth/contracts/scheduler';
 import type { BoundService } from '@berth/kernel';
 import { bind } from '@berth/kernel';
@@ -37,6 +38,11 @@ export class SchedulerService {
   /** The replica's mirror of what the scheduler owns: a publisher follows it. */
   get feed(): ChangeFeed<Change> {
     return this.#mirrors.feed;
+  }
+
+  /** The replica's mirror of the registry: its nodes, and who was revoked. */
+  get registry(): RemoteMirror<RegistryChange> {
+    return this.#mirrors.registry;
   }
 
   get leads(): boolean {

@@ -54,6 +54,7 @@ class Probe {
       return { certificates: [{ serial: String(this.calls) }] };
     },
     createToken: async () => ({ token: '', expiresAtMs: 0 }),
+    revokeCertificate: async () => ({}),
     rotateToken: async (_request, { signal }) => {
       this.calls += 1;
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));

@@ -182,6 +182,24 @@ describe('NATS users', () => {
     await end();
   });
 
+  it('who was revoked is cut off by a reload, gets no new certificate, and stays out after a restart', async () => {
+    const { users, clock, disk, names, reloads, end } = await setUp();
+    await users.issued({ role: 'operator', name: 'ann' });
+    await users.issued({ role: 'operator', name: 'bob' });
+    await clock.advance(1_000);
+    users.revoked(['operator:ann']);
+    await clock.advance(1_000);
+    expect(await names()).toEqual(['bob.operator.berth']);
+    expect(reloads()).toBe(2);
+    const again = { role: 'operator', name: 'ann' } as const;
+    await expect(users.issued(again)).rejects.toMatchObject({ reason: 'NAME_REVOKED' });
+    await end();
+    const next = await setUp(disk);
+    await expect(next.users.issued(again)).rejects.toMatchObject({ reason: 'NAME_REVOKED' });
+    expect(await next.names()).toEqual(['bob.operator.berth']);
+    await next.end();
+  });
+
   it('NATS reads its own renewed certificate at a reload', async () => {
     const { users, clock, reloads, end } = await setUp();
     users.certificateRenewed();

@@ -1,12 +1,13 @@
 import type { Member } from '@berth/contracts/registry';
 import type { Clock, Disk, Identity, Logger } from '@berth/kernel';
-import { formatIdentity, isBerthError, parseIdentity } from '@berth/kernel';
+import { BerthError, formatIdentity, isBerthError, parseIdentity } from '@berth/kernel';
 import { natsConf, natsUsersConf } from '@berth/workload';
 import { Wake } from '../wake.ts';
 
 /** Where the manifest mounts what: the configuration below the state folder, and folders as the container sees them. */
 export const natsFolders = { config: 'nats/config', certs: '/certs', data: '/data' } as const;
 const issuedFile = 'nats/issued.json';
+const revokedFile = 'nats/revoked.json';
 /** Several changes at once cost one reload. */
 const coalesceMs = 100;
 /** A disk that refuses is tried again after this time. */
@@ -39,13 +40,14 @@ interface Issued {
 
 /**
  * NATS's configuration, beside its container: its users are the control plane, the identities this manager has signed, and
- * the nodes of the member list. A node that leaves the list is cut off by the reload.
+ * the nodes of the member list. A node that leaves the list, and who was revoked, is cut off by the reload.
  */
 export class NatsUsers {
   readonly #o: NatsUsersOptions;
   readonly #wake: Wake;
   #issued = new Map<string, Issued>();
   #nodes: readonly string[] = [];
+  #revoked: ReadonlySet<string> = new Set();
   #written = '';
   #certificateIsNew = false;
 
@@ -60,6 +62,8 @@ export class NatsUsers {
     const kept = await disk.read(issuedFile);
     const list = kept === undefined ? [] : (JSON.parse(new TextDecoder().decode(kept)) as Issued[]);
     this.#issued = new Map(list.map((entry) => [entry.identity, entry]));
+    const revoked = await disk.read(revokedFile);
+    if (revoked) this.#revoked = new Set(JSON.parse(new TextDecoder().decode(revoked)) as string[]);
     this.#setMembers(members);
     const text = natsConf({
       host: address,
@@ -73,9 +77,16 @@ export class NatsUsers {
     await this.#write();
   }
 
-  /** A certificate was signed for an identity. */
+  /** A certificate was signed for an identity, and is about to go out. FailedPrecondition, reason NAME_REVOKED. */
   async issued(identity: Identity): Promise<void> {
     const text = formatIdentity(identity);
+    if (this.#revoked.has(text)) {
+      throw new BerthError(
+        'FailedPrecondition',
+        `${text} was revoked, and its name does not come back: choose another`,
+        { reason: 'NAME_REVOKED' },
+      );
+    }
     if (this.#issued.has(text)) return;
     this.#issued.set(text, { identity: text, listed: false });
     await this.#keep();
@@ -85,6 +96,12 @@ export class NatsUsers {
   /** The member list is new. */
   members(members: readonly Member[]): void {
     this.#setMembers(members);
+    this.#wake.notify();
+  }
+
+  /** All identities that were revoked, as the registry knows them; kept, so that a restart lets none of them in again. */
+  revoked(identities: readonly string[]): void {
+    this.#revoked = new Set(identities);
     this.#wake.notify();
   }
 
@@ -134,7 +151,7 @@ export class NatsUsers {
 
   /** True if the users changed. */
   async #write(): Promise<boolean> {
-    const names = new Set([...this.#nodes, ...this.#issued.keys()]);
+    const names = new Set([...this.#nodes, ...this.#issued.keys()].filter((name) => !this.#revoked.has(name)));
     const text = natsUsersConf([...services, ...[...names].map(parseIdentity)]);
     if (text === this.#written) return false;
     await this.#o.disk.write(`${natsFolders.config}/users.conf`, bytes(text));
@@ -142,8 +159,10 @@ export class NatsUsers {
     return true;
   }
 
-  #keep(): Promise<void> {
-    return this.#o.disk.write(issuedFile, bytes(JSON.stringify([...this.#issued.values()])));
+  async #keep(): Promise<void> {
+    const { disk } = this.#o;
+    await disk.write(revokedFile, bytes(JSON.stringify([...this.#revoked])));
+    await disk.write(issuedFile, bytes(JSON.stringify([...this.#issued.values()])));
   }
 }
 

@@ -78,6 +78,8 @@ export interface ConnectResponse {
   epoch: string;
   /** The node was removed from the cluster: its agent removes all of Berth from the host. The last message. */
   removed: boolean;
+  /** All identities that were revoked; told to managers alone, which keep NATS's users. */
+  revokedIdentities: string[];
 }
 
 /** AnnounceEndpointsRequest tells the registry what the node's tasks serve. */
@@ -291,6 +293,25 @@ export interface IssueCertificateResponse {
   caPem: string;
 }
 
+/** RevokeCertificateRequest names who is shut out. */
+export interface RevokeCertificateRequest {
+  /** Which. */
+  holder:
+    | //
+    /** Identity, e.g. "operator:ann". */
+    { $case: "identity"; value: string }
+    | //
+    /** Serial number of one of its certificates, hex. */
+    { $case: "serial"; value: string }
+    | undefined;
+}
+
+/** RevokeCertificateResponse says who was shut out. */
+export interface RevokeCertificateResponse {
+  /** Identity. */
+  identity: string;
+}
+
 /** ListCertificatesRequest asks for all. */
 export interface ListCertificatesRequest {
 }
@@ -313,6 +334,8 @@ export interface IssuedCertificate {
   notBeforeMs: number;
   /** Milliseconds since 1970 until which it is valid. */
   notAfterMs: number;
+  /** Its identity was revoked. Set in answers only. */
+  revoked: boolean;
 }
 
 /** CreateTokenRequest asks for one more join token; those before it stay as they are. */
@@ -895,7 +918,7 @@ export const Heartbeat: MessageFns<Heartbeat, "berth.registry.v1.Heartbeat"> = {
 };
 
 function createBaseConnectResponse(): ConnectResponse {
-  return { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: "", removed: false };
+  return { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: "", removed: false, revokedIdentities: [] };
 }
 
 export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.ConnectResponse"> = {
@@ -916,6 +939,9 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     }
     if (message.removed !== false) {
       writer.uint32(40).bool(message.removed);
+    }
+    for (const v of message.revokedIdentities) {
+      writer.uint32(82).string(v!);
     }
     return writer;
   },
@@ -973,6 +999,14 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
             message.removed = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.revokedIdentities.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1000,6 +1034,11 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
       epoch: isSet(object.epoch) ? globalThis.String(object.epoch) : "",
       removed: isSet(object.removed) ? globalThis.Boolean(object.removed) : false,
+      revokedIdentities: globalThis.Array.isArray(object?.revokedIdentities)
+        ? object.revokedIdentities.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.revoked_identities)
+        ? object.revoked_identities.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1020,6 +1059,9 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     if (message.removed !== false) {
       obj.removed = message.removed;
     }
+    if (message.revokedIdentities?.length) {
+      obj.revokedIdentities = message.revokedIdentities;
+    }
     return obj;
   },
 
@@ -1033,6 +1075,7 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     message.epoch = object.epoch ?? "";
     message.removed = object.removed ?? false;
+    message.revokedIdentities = object.revokedIdentities?.map((e) => e) || [];
     return message;
   },
 };
@@ -3370,6 +3413,184 @@ export const IssueCertificateResponse: MessageFns<
   },
 };
 
+function createBaseRevokeCertificateRequest(): RevokeCertificateRequest {
+  return { holder: undefined };
+}
+
+export const RevokeCertificateRequest: MessageFns<
+  RevokeCertificateRequest,
+  "berth.registry.v1.RevokeCertificateRequest"
+> = {
+  $type: "berth.registry.v1.RevokeCertificateRequest" as const,
+
+  encode(message: RevokeCertificateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.holder?.$case) {
+      case "identity":
+        writer.uint32(10).string(message.holder.value);
+        break;
+      case "serial":
+        writer.uint32(18).string(message.holder.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeCertificateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeCertificateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.holder = { $case: "identity", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holder = { $case: "serial", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevokeCertificateRequest {
+    return {
+      holder: isSet(object.identity)
+        ? { $case: "identity", value: globalThis.String(object.identity) }
+        : isSet(object.serial)
+        ? { $case: "serial", value: globalThis.String(object.serial) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: RevokeCertificateRequest): unknown {
+    const obj: any = {};
+    if (message.holder?.$case === "identity") {
+      obj.identity = message.holder.value;
+    } else if (message.holder?.$case === "serial") {
+      obj.serial = message.holder.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevokeCertificateRequest>, I>>(base?: I): RevokeCertificateRequest {
+    return RevokeCertificateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokeCertificateRequest>, I>>(object: I): RevokeCertificateRequest {
+    const message = createBaseRevokeCertificateRequest();
+    switch (object.holder?.$case) {
+      case "identity": {
+        if (object.holder?.value !== undefined && object.holder?.value !== null) {
+          message.holder = { $case: "identity", value: object.holder.value };
+        }
+        break;
+      }
+      case "serial": {
+        if (object.holder?.value !== undefined && object.holder?.value !== null) {
+          message.holder = { $case: "serial", value: object.holder.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseRevokeCertificateResponse(): RevokeCertificateResponse {
+  return { identity: "" };
+}
+
+export const RevokeCertificateResponse: MessageFns<
+  RevokeCertificateResponse,
+  "berth.registry.v1.RevokeCertificateResponse"
+> = {
+  $type: "berth.registry.v1.RevokeCertificateResponse" as const,
+
+  encode(message: RevokeCertificateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== "") {
+      writer.uint32(10).string(message.identity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeCertificateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeCertificateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevokeCertificateResponse {
+    return { identity: isSet(object.identity) ? globalThis.String(object.identity) : "" };
+  },
+
+  toJSON(message: RevokeCertificateResponse): unknown {
+    const obj: any = {};
+    if (message.identity !== "") {
+      obj.identity = message.identity;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevokeCertificateResponse>, I>>(base?: I): RevokeCertificateResponse {
+    return RevokeCertificateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokeCertificateResponse>, I>>(object: I): RevokeCertificateResponse {
+    const message = createBaseRevokeCertificateResponse();
+    message.identity = object.identity ?? "";
+    return message;
+  },
+};
+
 function createBaseListCertificatesRequest(): ListCertificatesRequest {
   return {};
 }
@@ -3502,7 +3723,7 @@ export const ListCertificatesResponse: MessageFns<
 };
 
 function createBaseIssuedCertificate(): IssuedCertificate {
-  return { serial: "", identity: "", publicKeySha256: "", notBeforeMs: 0, notAfterMs: 0 };
+  return { serial: "", identity: "", publicKeySha256: "", notBeforeMs: 0, notAfterMs: 0, revoked: false };
 }
 
 export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1.IssuedCertificate"> = {
@@ -3523,6 +3744,9 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
     }
     if (message.notAfterMs !== 0) {
       writer.uint32(40).int64(message.notAfterMs);
+    }
+    if (message.revoked !== false) {
+      writer.uint32(48).bool(message.revoked);
     }
     return writer;
   },
@@ -3580,6 +3804,14 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
             message.notAfterMs = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.revoked = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3611,6 +3843,7 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
         : isSet(object.not_after_ms)
         ? globalThis.Number(object.not_after_ms)
         : 0,
+      revoked: isSet(object.revoked) ? globalThis.Boolean(object.revoked) : false,
     };
   },
 
@@ -3631,6 +3864,9 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
     if (message.notAfterMs !== 0) {
       obj.notAfterMs = Math.round(message.notAfterMs);
     }
+    if (message.revoked !== false) {
+      obj.revoked = message.revoked;
+    }
     return obj;
   },
 
@@ -3644,6 +3880,7 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
     message.publicKeySha256 = object.publicKeySha256 ?? "";
     message.notBeforeMs = object.notBeforeMs ?? 0;
     message.notAfterMs = object.notAfterMs ?? 0;
+    message.revoked = object.revoked ?? false;
     return message;
   },
 };
@@ -4837,6 +5074,21 @@ export const CertificateServiceDefinition = {
         _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
       },
     },
+    /**
+     * RevokeCertificate shuts out an operator, reader or subscriber, with every certificate of that name and for good: its
+     * calls end at once, and it is cut off from NATS. Nodes are shut out by RemoveNode.
+     */
+    revokeCertificate: {
+      name: "RevokeCertificate",
+      requestType: RevokeCertificateRequest as typeof RevokeCertificateRequest,
+      requestStream: false,
+      responseType: RevokeCertificateResponse as typeof RevokeCertificateResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
     /** ListCertificates lists what was issued and is not yet expired. */
     listCertificates: {
       name: "ListCertificates",
@@ -4888,6 +5140,14 @@ export interface CertificateServiceImplementation<CallContextExt = {}> {
     request: IssueCertificateRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<IssueCertificateResponse>>;
+  /**
+   * RevokeCertificate shuts out an operator, reader or subscriber, with every certificate of that name and for good: its
+   * calls end at once, and it is cut off from NATS. Nodes are shut out by RemoveNode.
+   */
+  revokeCertificate(
+    request: RevokeCertificateRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RevokeCertificateResponse>>;
   /** ListCertificates lists what was issued and is not yet expired. */
   listCertificates(
     request: ListCertificatesRequest,
@@ -4919,6 +5179,14 @@ export interface CertificateServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<IssueCertificateRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<IssueCertificateResponse>;
+  /**
+   * RevokeCertificate shuts out an operator, reader or subscriber, with every certificate of that name and for good: its
+   * calls end at once, and it is cut off from NATS. Nodes are shut out by RemoveNode.
+   */
+  revokeCertificate(
+    request: DeepPartial<RevokeCertificateRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RevokeCertificateResponse>;
   /** ListCertificates lists what was issued and is not yet expired. */
   listCertificates(
     request: DeepPartial<ListCertificatesRequest>,

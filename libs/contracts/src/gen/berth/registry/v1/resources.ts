@@ -108,6 +108,8 @@ export interface Node {
   dispatchSynced: boolean;
   /** Why it is not ready; empty when it is. */
   statusReason: string;
+  /** SHA-256 of the public key it joined with, lower-case hex: with any other its certificate counts for nothing. */
+  publicKeySha256: string;
 }
 
 export interface Node_LabelsEntry {
@@ -170,6 +172,19 @@ export interface Member {
   joinAddress?: string | undefined;
 }
 
+/**
+ * Revocation shuts out an identity of a person or program, with every certificate it holds. Its name never comes back.
+ * For mirrors alone: it belongs to no scope, so no event tells of it. `registry/revocation/<identity>`
+ */
+export interface Revocation {
+  /** Identity, e.g. "operator:ann". */
+  identity: string;
+  /** Milliseconds since 1970 when it was revoked; for show. */
+  revokedAtMs: number;
+  /** Identity that revoked it. */
+  revokedBy: string;
+}
+
 /** Change is one change of one resource. */
 export interface Change {
   /** Scopes it belongs to. */
@@ -187,6 +202,9 @@ export interface Change {
     | //
     /** A member. */
     { $case: "member"; value: Member }
+    | //
+    /** A revocation. */
+    { $case: "revocation"; value: Revocation }
     | undefined;
 }
 
@@ -207,6 +225,7 @@ function createBaseNode(): Node {
     status: 0,
     dispatchSynced: false,
     statusReason: "",
+    publicKeySha256: "",
   };
 }
 
@@ -258,6 +277,9 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     }
     if (message.statusReason !== "") {
       writer.uint32(122).string(message.statusReason);
+    }
+    if (message.publicKeySha256 !== "") {
+      writer.uint32(162).string(message.publicKeySha256);
     }
     return writer;
   },
@@ -401,6 +423,14 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
             message.statusReason = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.publicKeySha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -485,6 +515,11 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
         : isSet(object.status_reason)
         ? globalThis.String(object.status_reason)
         : "",
+      publicKeySha256: isSet(object.publicKeySha256)
+        ? globalThis.String(object.publicKeySha256)
+        : isSet(object.public_key_sha256)
+        ? globalThis.String(object.public_key_sha256)
+        : "",
     };
   },
 
@@ -547,6 +582,9 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     if (message.statusReason !== "") {
       obj.statusReason = message.statusReason;
     }
+    if (message.publicKeySha256 !== "") {
+      obj.publicKeySha256 = message.publicKeySha256;
+    }
     return obj;
   },
 
@@ -588,6 +626,7 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     message.status = object.status ?? 0;
     message.dispatchSynced = object.dispatchSynced ?? false;
     message.statusReason = object.statusReason ?? "";
+    message.publicKeySha256 = object.publicKeySha256 ?? "";
     return message;
   },
 };
@@ -1281,6 +1320,117 @@ export const Member: MessageFns<Member, "berth.registry.v1.Member"> = {
   },
 };
 
+function createBaseRevocation(): Revocation {
+  return { identity: "", revokedAtMs: 0, revokedBy: "" };
+}
+
+export const Revocation: MessageFns<Revocation, "berth.registry.v1.Revocation"> = {
+  $type: "berth.registry.v1.Revocation" as const,
+
+  encode(message: Revocation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== "") {
+      writer.uint32(10).string(message.identity);
+    }
+    if (message.revokedAtMs !== 0) {
+      writer.uint32(16).int64(message.revokedAtMs);
+    }
+    if (message.revokedBy !== "") {
+      writer.uint32(26).string(message.revokedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Revocation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevocation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revokedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.revokedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Revocation {
+    return {
+      identity: isSet(object.identity) ? globalThis.String(object.identity) : "",
+      revokedAtMs: isSet(object.revokedAtMs)
+        ? globalThis.Number(object.revokedAtMs)
+        : isSet(object.revoked_at_ms)
+        ? globalThis.Number(object.revoked_at_ms)
+        : 0,
+      revokedBy: isSet(object.revokedBy)
+        ? globalThis.String(object.revokedBy)
+        : isSet(object.revoked_by)
+        ? globalThis.String(object.revoked_by)
+        : "",
+    };
+  },
+
+  toJSON(message: Revocation): unknown {
+    const obj: any = {};
+    if (message.identity !== "") {
+      obj.identity = message.identity;
+    }
+    if (message.revokedAtMs !== 0) {
+      obj.revokedAtMs = Math.round(message.revokedAtMs);
+    }
+    if (message.revokedBy !== "") {
+      obj.revokedBy = message.revokedBy;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Revocation>, I>>(base?: I): Revocation {
+    return Revocation.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Revocation>, I>>(object: I): Revocation {
+    const message = createBaseRevocation();
+    message.identity = object.identity ?? "";
+    message.revokedAtMs = object.revokedAtMs ?? 0;
+    message.revokedBy = object.revokedBy ?? "";
+    return message;
+  },
+};
+
 function createBaseChange(): Change {
   return { scopes: [], key: "", resource: undefined };
 }
@@ -1304,6 +1454,9 @@ export const Change: MessageFns<Change, "berth.registry.v1.Change"> = {
         break;
       case "member":
         Member.encode(message.resource.value, writer.uint32(42).fork()).join();
+        break;
+      case "revocation":
+        Revocation.encode(message.resource.value, writer.uint32(82).fork()).join();
         break;
     }
     return writer;
@@ -1362,6 +1515,14 @@ export const Change: MessageFns<Change, "berth.registry.v1.Change"> = {
             message.resource = { $case: "member", value: Member.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.resource = { $case: "revocation", value: Revocation.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1384,6 +1545,8 @@ export const Change: MessageFns<Change, "berth.registry.v1.Change"> = {
         ? { $case: "endpoint", value: Endpoint.fromJSON(object.endpoint) }
         : isSet(object.member)
         ? { $case: "member", value: Member.fromJSON(object.member) }
+        : isSet(object.revocation)
+        ? { $case: "revocation", value: Revocation.fromJSON(object.revocation) }
         : undefined,
     };
   },
@@ -1402,6 +1565,8 @@ export const Change: MessageFns<Change, "berth.registry.v1.Change"> = {
       obj.endpoint = Endpoint.toJSON(message.resource.value);
     } else if (message.resource?.$case === "member") {
       obj.member = Member.toJSON(message.resource.value);
+    } else if (message.resource?.$case === "revocation") {
+      obj.revocation = Revocation.toJSON(message.resource.value);
     }
     return obj;
   },
@@ -1429,6 +1594,12 @@ export const Change: MessageFns<Change, "berth.registry.v1.Change"> = {
       case "member": {
         if (object.resource?.value !== undefined && object.resource?.value !== null) {
           message.resource = { $case: "member", value: Member.fromPartial(object.resource.value) };
+        }
+        break;
+      }
+      case "revocation": {
+        if (object.resource?.value !== undefined && object.resource?.value !== null) {
+          message.resource = { $case: "revocation", value: Revocation.fromPartial(object.resource.value) };
         }
         break;
       }
