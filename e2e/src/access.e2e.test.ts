@@ -400,6 +400,22 @@ describe('certificates', () => {
   });
 });
 
+describe('a node that does not belong here', () => {
+  const watch = { service: NetworkServiceDefinition.fullName, method: 'ListLeases' };
+  const session = { service: DispatchServiceDefinition.fullName, method: 'Session' };
+  const connect = { service: PresenceServiceDefinition.fullName, method: 'Connect' };
+
+  it.each([
+    ['unknown node', 14, 'NODE_UNKNOWN'],
+    ['node with another key', 7, 'FOREIGN_KEY'],
+  ])('%s is refused by each of the three services', async (name, code, reason) => {
+    const outcomes = await probe([watch, session, connect].map((rpc) => call(rpc, name)));
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ kind: 'status', code, details: expect.stringContaining(reason) });
+    }
+  });
+});
+
 describe('a node of another id', () => {
   const as = 'node of another id';
   const [dispatch, presence, network] = [

@@ -20,6 +20,6 @@ export async function subscriberContext(cluster: Cluster, name = 'outside'): Pro
 /** Issues a certificate to an identity of its own; returns the folder that holds it. */
 export async function issueTo(cluster: Cluster, role: 'reader' | 'subscriber', name: string): Promise<string> {
   const out = join(cluster.configDir, `${role}-${name}`);
-  await cluster.berth(['certificate', 'issue', '--role', role, '--name', name, '--out', out]);
+  await cluster.berth(['certificate', 'issue', role, name, '--out', out]);
   return out;
 }

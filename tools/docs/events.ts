@@ -62,7 +62,7 @@ function subjects(): string {
     "control plane's own members are in scope `node.control-plane`. Characters other than letters, digits, `-` and `_` in an id",
     'are written `%2E`. Streams keep 24 hours or 1 GiB.',
     '',
-    'NATS wants a certificate of the cluster (`berth certificate issue --role subscriber --name you`); its server answers to the',
+    'NATS wants a certificate of the cluster (`berth certificate issue subscriber you`); its server answers to the',
     'name `nats.service.berth`, and `berth version --output json` lists where it is. Nobody but the owner publishes. Who may',
     'subscribe to what:',
     '',

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Contexts } from './context.ts';
+import { Contexts, readContext, writeContext } from './context.ts';
 
 const credentials = { cert: 'cert', key: 'key', ca: 'ca' };
 let folder: string;
@@ -24,6 +24,23 @@ test('a new context is the current one, and gives way to the one before it when 
   contexts.remove('local');
   expect(contexts.current()).toBe('work');
   expect(contexts.list()).toEqual(['work']);
+});
+
+test('one that is added beside the current one changes nothing else; a renewed certificate keeps its key', () => {
+  add('work');
+  contexts.add({ name: 'reader-ci', clusterId: 'c', registries: ['a:1'] }, credentials);
+  expect(contexts.current()).toBe('work');
+  expect(contexts.read('reader-ci')).toEqual({ name: 'reader-ci', clusterId: 'c', registries: ['a:1'] });
+  contexts.renew('reader-ci', { cert: 'new', ca: 'newer' });
+  expect(contexts.credentials('reader-ci')).toEqual({ cert: 'new', key: 'key', ca: 'newer' });
+});
+
+test('a context is carried in a folder; a folder that holds none says what is missing', () => {
+  const carried = join(folder, 'carried');
+  const context = { name: 'reader-ci', clusterId: 'c', registries: ['a:1'] };
+  writeContext(carried, context, credentials);
+  expect(readContext(carried)).toEqual({ context, credentials });
+  expect(() => readContext(folder)).toThrow(/no context\.json/u);
 });
 
 test('removing one that is not current changes nothing else', () => {

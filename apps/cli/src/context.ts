@@ -13,6 +13,28 @@ export interface Context {
   readonly registries: readonly string[];
 }
 
+/** Writes a context with its certificate into a folder, to be carried elsewhere or kept among one's own. */
+export function writeContext(folder: string, context: Context, credentials: Credentials): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  writeFileSync(join(folder, 'context.json'), `${JSON.stringify(context, undefined, 2)}\n`);
+  writeCredentials(folder, credentials);
+}
+
+/** Reads such a folder. Throws where it is none. */
+export function readContext(folder: string): { readonly context: Context; readonly credentials: Credentials } {
+  const read = (file: string): string => {
+    const path = join(folder, file);
+    if (existsSync(path)) return readFileSync(path, 'utf8');
+    throw new CliError(
+      exitCode.badInput,
+      `${folder} holds no context: there is no ${file} in it`,
+      'take a folder that `berth certificate issue ROLE NAME --out FOLDER` has written',
+    );
+  };
+  const context = JSON.parse(read('context.json')) as Context;
+  return { context, credentials: { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem') } };
+}
+
 /** Contexts on disk: a folder each, `context.json`, `cert.pem`, `key.pem` (0600), `ca.pem`. */
 export class Contexts {
   readonly #folder: string;
@@ -60,14 +82,23 @@ export class Contexts {
 
   /** Writes a context and makes it the current one, until it is removed. */
   write(context: Context, credentials: Credentials): void {
-    const folder = this.#folderOf(context.name);
     const previous = this.current();
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const folder = this.add(context, credentials);
     if (previous !== undefined && previous !== context.name) writeFileSync(join(folder, 'previous'), `${previous}\n`);
-    const { name: _, ...stored } = context;
-    writeFileSync(join(folder, 'context.json'), `${JSON.stringify(stored, undefined, 2)}\n`);
-    writeCredentials(folder, credentials);
     writeFileSync(join(this.#folder, 'current'), `${context.name}\n`);
+  }
+
+  /** Writes a context beside the current one; it is the current one only if there was none. Returns its folder. */
+  add(context: Context, credentials: Credentials): string {
+    const folder = this.#folderOf(context.name);
+    writeContext(folder, context, credentials);
+    if (this.current() === undefined) writeFileSync(join(this.#folder, 'current'), `${context.name}\n`);
+    return folder;
+  }
+
+  /** Replaces a context's certificate and what it trusts; its key stays. */
+  renew(name: string, certificate: { readonly cert: string; readonly ca: string }): void {
+    writeCredentials(this.#folderOf(name), { ...this.credentials(name), ...certificate });
   }
 
   remove(name: string): void {

@@ -44,14 +44,18 @@ export async function castOf(cluster: Cluster): Promise<Cast> {
   const node = readCertificate(shown.cert ?? '').identity;
   if (node?.role !== 'node') throw new Error('certs/node holds no certificate of a node');
   add('node', node, true, shown);
-  const other: Identity = { role: 'node', id: 'another0node0another0' };
-  add('node of another id', other, false, { ...(await signed(authority, other)), ca });
+  const { nodeId: id, ...other } = await joined(cluster);
+  add('node of another id', { role: 'node', id }, true, other);
+  // A certificate of the right CA for a node that never joined, and one for this node with another key.
+  const unknown: Identity = { role: 'node', id: 'another0node0another0' };
+  add('unknown node', unknown, false, { ...(await signed(authority, unknown)), ca });
+  add('node with another key', node, true, { ...(await signed(authority, node)), ca });
   for (const name of services) {
     add(`service:${name}`, { role: 'service', name }, natsServices.includes(name), folder(join(certs, name)));
   }
   for (const role of people) {
     const out = join(cluster.configDir, `access-${role}`);
-    await cluster.berth(['certificate', 'issue', '--role', role, '--name', 'access', '--out', out]);
+    await cluster.berth(['certificate', 'issue', role, 'access', '--out', out]);
     add(role, { role, name: 'access' }, true, folder(out));
   }
   return { callers, credentials, node };
@@ -61,6 +65,15 @@ export async function castOf(cluster: Cluster): Promise<Cast> {
 export function folder(path: string): Required<Credentials> {
   const read = (name: string): string => readFileSync(join(path, name), 'utf8');
   return { cert: read('cert.pem'), key: read('key.pem'), ca: read('ca.pem') };
+}
+
+/** Joins as one more node, which no agent stands behind. */
+async function joined(cluster: Cluster): Promise<Required<Credentials> & { readonly nodeId: string }> {
+  const token = readFileSync(join(cluster.stateDir, 'join-token'), 'utf8').trim();
+  const { address } = cluster.host;
+  const script = join(import.meta.dirname, 'join.ts');
+  const out = await cluster.host.exec([process.execPath, script, token, `${address}:7402`, '198.18.255.254']);
+  return JSON.parse(out) as Required<Credentials> & { readonly nodeId: string };
 }
 
 async function signed(authority: AuthorityMaterial, identity: Identity): Promise<{ cert: string; key: string }> {

@@ -1,5 +1,5 @@
 // Lists the tasks of a cluster, then shows every change of them. Run it with a certificate of its own:
-//   npx berth certificate issue --role reader --name example --out ./example
+//   npx berth certificate issue reader example --out ./example
 //   node examples/grpc-client/src/main.ts ./example 127.0.0.1:7401 [CHANGES]
 // With CHANGES, it ends after so many of them.
 import { readFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 // Follows the events of a cluster with nothing but a NATS client: a durable JetStream consumer, so that an event that
 // comes while this program is off is delivered later. Run it with a certificate of its own:
-//   npx berth certificate issue --role subscriber --name example --out ./example
+//   npx berth certificate issue subscriber example --out ./example
 //   node examples/subscriber/src/main.ts ./example 127.0.0.1:7451 [EVENTS]
 // With EVENTS, it ends after so many of them.
 import { readFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { chosenContext, terminalOf } from '../command.ts';
-import { Contexts } from '../context.ts';
+import { Contexts, readContext } from '../context.ts';
 import { table } from '../terminal/table.ts';
 
 export function addContextCommands(program: Command): void {
@@ -18,6 +18,18 @@ export function addContextCommands(program: Command): void {
           list.map((row) => [row.current ? '*' : '', row.name, row.clusterId, row.registries.join(', ')]),
         ),
       );
+    });
+  context
+    .command('add')
+    .description('add a context from a folder that `berth certificate issue --out` has written')
+    .argument('<folder>')
+    .option('--name <name>', 'name here (default: the one in the folder)')
+    .addHelpText('after', '\nExamples:\n  berth context add ./ann')
+    .action((folder: string, options: { readonly name?: string }, command: Command) => {
+      const { context: carried, credentials } = readContext(folder);
+      const name = options.name ?? carried.name;
+      new Contexts().add({ ...carried, name }, credentials);
+      terminalOf(command).result({ context: name }, (value) => `context ${value.context} written`);
     });
   context
     .command('use')

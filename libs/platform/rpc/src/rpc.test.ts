@@ -82,7 +82,6 @@ const handler = {
   issueCertificate: async () => ({}),
   revokeCertificate: async () => ({}),
   createToken: async () => ({}),
-  createToken: async () => ({}),
   rotateToken: async () => {
     await clock.sleep(300);
     return { token: 'done' };

@@ -15,7 +15,6 @@ const handler = {
   issueCertificate: async () => ({}),
   revokeCertificate: async () => ({}),
   createToken: async () => ({}),
-  createToken: async () => ({}),
   rotateToken: async (_request: unknown, { signal }: { signal: AbortSignal }) => {
     await clock.sleep(60_000, signal);
     return {};
