@@ -1,9 +1,7 @@
 import type { Revocation } from '@berth/contracts/registry';
-import { NodeStatus } from '@berth/contracts/registry';
 import { MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Admission } from '../client/admission.ts';
-import { statuses } from '../domain/records.ts';
 import { assemble, csr, describeNode, FakeAgent, nodeCaller, operator } from './testing.ts';
 
 function setUp(options: { readonly replicas?: number } = {}) {
@@ -27,14 +25,9 @@ afterEach(() => {
   }
 });
 
-/** What RemoveNode makes of a node. */
-async function leave({ store }: ReturnType<typeof make>, nodeId: string): Promise<void> {
-  const record = { nodeId, status: NodeStatus.NODE_STATUS_LEFT, dispatchSynced: false, reason: 'removed' };
-  const op = { kind: 'put', key: statuses.key(nodeId), value: statuses.encode(record) } as const;
-  await store.txn({
-    compares: [],
-    ops: [op, { kind: 'put', key: `registry/head/node.${nodeId}`, value: new Uint8Array() }],
-  });
+async function leave({ nodes, run, clock }: ReturnType<typeof make>, nodeId: string): Promise<void> {
+  await run(nodes.removeNode({ nodeId, force: true }, operator));
+  await clock.advance(100);
 }
 
 describe('revocation', () => {
@@ -116,8 +109,9 @@ describe('revocation', () => {
 describe('a node that has left', () => {
   it('is refused everywhere, is no member, and cannot join again by its key', async () => {
     const made = make();
-    const { joinNode, registry, clock } = made;
-    const { nodeId } = await joinNode('k1');
+    const { joinNode, registry } = made;
+    await joinNode('manager');
+    const { nodeId } = await joinNode('k1', describeNode({ hostname: 'h3' }));
     await joinNode('k2', describeNode({ hostname: 'h2' }));
     const admission = new Admission(registry.feed);
     expect(admission.refusal({ role: 'node', id: nodeId }, 'sha-k1')).toBeUndefined();
@@ -127,7 +121,6 @@ describe('a node that has left', () => {
       told += 1;
     });
     await leave(made, nodeId);
-    await clock.advance(100);
     expect(told).toBeGreaterThan(0);
     expect(admission.refusal({ role: 'node', id: nodeId }, 'sha-k1')?.reason).toBe('NODE_LEFT');
     expect(registry.view.memberList().map(({ identity }) => identity)).not.toContain(`node:${nodeId}`);
@@ -136,13 +129,13 @@ describe('a node that has left', () => {
 
   it('renews nothing; nor does one that stays, for another key', async () => {
     const made = make();
-    const { joinNode, certificates, run, clock } = made;
-    const { nodeId } = await joinNode('k1');
+    const { joinNode, certificates, run } = made;
+    await joinNode('manager');
+    const { nodeId } = await joinNode('k1', describeNode({ hostname: 'h3' }));
     const renew = (key: string) => run(certificates.renewCertificate({ csr: csr(key) }, nodeCaller(nodeId)));
     await expect(renew('other')).rejects.toMatchObject({ code: 'InvalidArgument', reason: 'FOREIGN_KEY' });
     await renew('k1');
     await leave(made, nodeId);
-    await clock.advance(100);
     await expect(renew('k1')).rejects.toMatchObject({ code: 'PermissionDenied', reason: 'NODE_LEFT' });
   });
 });

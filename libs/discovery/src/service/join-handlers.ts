@@ -1,11 +1,10 @@
 import { WriteSet } from '@berth/changes';
 import { checkHello } from '@berth/contracts';
 import type { JoinRequest, JoinResponse, JoinServiceImplementation, Node } from '@berth/contracts/registry';
-import { NodeStatus } from '@berth/contracts/registry';
 import type { CallerContext, Clock, Logger, Rng, Store } from '@berth/kernel';
 import { BerthError, isBerthError, newId } from '@berth/kernel';
 import { joiningNode } from '../domain/nodes.ts';
-import { isTokenValid, nodeKeys, nodes, registryOwner, statuses, tokens } from '../domain/records.ts';
+import { isTokenValid, nodeKeys, nodes, registryOwner, tokens } from '../domain/records.ts';
 import { writeNode } from '../domain/writes.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
 import type { CertificateTools } from './ports.ts';
@@ -41,7 +40,6 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
     if (!node) throw new BerthError('InvalidArgument', 'the request describes no node', { reason: 'BAD_NODE' });
     const publicKeySha256 = await tools.csrKeySha256(request.csr);
     const nodeId = await this.#nodeIdOf(publicKeySha256);
-    await this.#checkNotLeft(nodeId);
     const signed = await this.#admit(nodeId, node, publicKeySha256, request.csr);
     await registry.feed.waitFor(undefined);
     log.info({ nodeId, hostname: node.hostname, peer }, 'node joined');
@@ -74,17 +72,6 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
     const other = await store.get(key);
     if (!other.entry) throw new BerthError('Conflict', 'the key is being joined by another call', { reason: 'RACE' });
     return nodeKeys.decode(other.entry).nodeId;
-  }
-
-  /** Ids never come back, and a key is bound to its id. */
-  async #checkNotLeft(nodeId: string): Promise<void> {
-    const { entry } = await this.#options.store.get(statuses.key(nodeId));
-    if (!entry || statuses.decode(entry).status !== NodeStatus.NODE_STATUS_LEFT) return;
-    throw new BerthError(
-      'PermissionDenied',
-      'this node was taken out of the cluster; its key is good for nothing. Remedy: start its agent with an empty state folder',
-      { reason: 'NODE_LEFT', details: { nodeId } },
-    );
   }
 
   /** Signs, and writes the node and its certificate together: a node is listed once it can speak. */

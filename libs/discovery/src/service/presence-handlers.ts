@@ -36,7 +36,14 @@ export interface PresenceHandlersOptions {
 }
 
 /** The last word to a node that was removed: its agent takes everything of Berth off the host. */
-const farewell: ConnectResponse = { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: '', removed: true };
+const farewell: ConnectResponse = {
+  heartbeatIntervalMs: 0,
+  leaseMs: 0,
+  members: [],
+  epoch: '',
+  removed: true,
+  revokedIdentities: [],
+};
 
 interface Call extends CallerContext {
   readonly signal: AbortSignal;
