@@ -32,7 +32,7 @@ export class Mirrors {
     this.feed = new ChangeFeed({ owner, store, view: this.view, clock, log });
     this.registry.onStep((step) => {
       const touched = step.kind === 'disconnected' ? nothing : this.nodes.apply(step);
-      for (const listener of this.registryListeners) listener(touched);
+      for (const listener of this.#registryListeners) listener(touched);
     });
     this.#networkManager.onStep((step) => {
       const touched = step.kind === 'disconnected' ? new Set<string>() : this.networks.apply(step);
