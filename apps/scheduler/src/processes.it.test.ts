@@ -89,7 +89,9 @@ class Cluster {
     await this.#play('registry', [
       bind(
         rpc.catalog,
-        played({ watch: () => snapshot([{ scopes: [], key: 'node/n1', resource: { $case: 'node', value: this.node } }]) }),
+        played({
+          watch: () => snapshot([{ scopes: [], key: 'node/n1', resource: { $case: 'node', value: this.node } }]),
+        }),
       ),
       bind(
         rpc.presence,
