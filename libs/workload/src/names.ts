@@ -14,9 +14,16 @@ export function containerName(taskId: string, run: number): string {
   return `berth-${taskId}-${run}`;
 }
 
-/** Docker's name of a named volume: the file's `name:`, else `<stack>_<name>`. */
-export function volumeName(stack: string, volume: Pick<VolumeSpec, 'name' | 'externalName'>): string {
-  return volume.externalName || `${stack}_${volume.name}`;
+/**
+ * Docker's name of a named volume: the file's `name:`, else `<stack>_<name>`; in a namespace other than the default
+ * `<namespace>.<stack>_<name>` (no stack has a dot in its name).
+ */
+export function volumeName(
+  { namespace, stack }: Pick<Task, 'namespace' | 'stack'>,
+  volume: Pick<VolumeSpec, 'name' | 'externalName'>,
+): string {
+  if (volume.externalName) return volume.externalName;
+  return `${namespace === defaultNamespace ? '' : `${namespace}.`}${stack}_${volume.name}`;
 }
 
 /** A network's full name for show: the file's `name:`, else `<stack>_<name>`. */

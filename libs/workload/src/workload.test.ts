@@ -111,8 +111,10 @@ describe('restart policy', () => {
 it('names tasks, volumes and ports', () => {
   expect(taskName({ service: 'web', slot: 2 }, 'n1')).toBe('web.2');
   expect(taskName({ service: 'web', slot: 0 }, 'n1')).toBe('web.n1');
-  expect(volumeName('shop', { name: 'data', externalName: '' })).toBe('shop_data');
-  expect(volumeName('shop', { name: 'data', externalName: 'pg' })).toBe('pg');
+  const shop = { namespace: 'default', stack: 'shop' };
+  expect(volumeName(shop, { name: 'data', externalName: '' })).toBe('shop_data');
+  expect(volumeName(shop, { name: 'data', externalName: 'pg' })).toBe('pg');
+  expect(volumeName({ ...shop, namespace: 'team' }, { name: 'data', externalName: '' })).toBe('team.shop_data');
   expect(formatPort({ target: 80, published: 8080, protocol: Protocol.PROTOCOL_TCP, hostIp: '::1' })).toBe(
     '[::1]:8080->80/tcp',
   );

@@ -133,6 +133,9 @@ async function up(session: Session, terminal: Terminal, spec: StackSpec, options
   );
 }
 
+/** Pause between two tries to apply a stack whose predecessor of that name is still there. */
+const askAgainMs = 2_000;
+
 /** A stack that comes back under its name is new: it waits for the end of the old one. */
 async function applyAfterRemoval(
   session: Session,
@@ -152,7 +155,9 @@ async function applyAfterRemoval(
     }
     const { stacks } = await session.control.listStacks({ namespace: spec.namespace });
     const old = stacks.find((stack) => stack.name === spec.name && stack.removing);
-    if (old) await followStack(session, old.id, undefined, (state) => state.gone, signal);
+    // Should a node of the old one be lost meanwhile, the scheduler no longer waits for it: so it is asked again.
+    const turn = AbortSignal.any([signal, AbortSignal.timeout(askAgainMs)]);
+    if (old) await followStack(session, old.id, undefined, (state) => state.gone, turn);
     if (signal.aborted) {
       throw new CliError(exitCode.notConverged, `the old stack ${spec.name} was not gone after ${options.timeout}`);
     }

@@ -117,7 +117,7 @@ export function planRun(
       assignment.volumes.map((spec) => [
         spec.name,
         {
-          name: volumeName(task.stack, spec),
+          name: volumeName(task, spec),
           spec: {
             ...spec,
             labels: { ...spec.labels, [label.cluster]: node.clusterId, [label.stack]: task.stack },

@@ -197,9 +197,7 @@ function stepTowardsGone(input: TaskInput): TaskStep {
   }
   if (!memo.released) {
     const remove = assignment?.task?.desired === DesiredState.DESIRED_STATE_REMOVE;
-    const volumes = remove
-      ? assignment.removeVolumes.map((v) => volumeName(taskOfAssignment(assignment).stack, v))
-      : [];
+    const volumes = remove ? assignment.removeVolumes.map((v) => volumeName(taskOfAssignment(assignment), v)) : [];
     return { record, memo: { ...memo, operation: { kind: 'release' } }, action: { kind: 'release', volumes } };
   }
   return assignment === undefined ? { record, memo, action: { kind: 'forget' } } : { record, memo };

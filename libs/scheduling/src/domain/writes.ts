@@ -1,16 +1,16 @@
 import { WriteSet } from '@berth/changes';
-import type { Service, ServiceRecord } from '@berth/contracts/scheduler';
+import type { Service, ServiceRecord, VolumePin } from '@berth/contracts/scheduler';
 import { UpdateState } from '@berth/contracts/scheduler';
 import type { Task } from '@berth/contracts/workload';
 import { DesiredState, TaskState } from '@berth/contracts/workload';
 import type { TxnGroup } from '@berth/kernel';
 import { assert, unreachable } from '@berth/kernel';
-import { stackScope, volumeName } from '@berth/workload';
+import { stackScope } from '@berth/workload';
 import type { Action } from './orchestration/types.ts';
 import type { Assignment } from './placement/assign.ts';
 import { hostPortsOf } from './stack/derive.ts';
 import type { ServiceFields, StackAction } from './stack/reconcile.ts';
-import { volumesToGo } from './stack/volumes.ts';
+import { homesOf, volumesToGo } from './stack/volumes.ts';
 import { families, owner } from './state/families.ts';
 import type { Records } from './state/records.ts';
 import type { Held } from './state/table.ts';
@@ -22,19 +22,29 @@ export interface Supplies {
   readonly wallMs: number;
 }
 
-/** What must be written for an action, all or nothing, provided that what it was decided on still stands. */
-export function writesOf(records: Records, action: Action | StackAction | Assignment, supplies: Supplies): TxnGroup {
+/** Homes of volumes that fit into one txn with the task that makes them. */
+const pinsWithTaskMax = 100;
+
+/**
+ * What must be written for an action, provided that what it was decided on still stands: mostly one group. Homes of volumes,
+ * of which there may be more than a txn takes, come in groups of their own before it: should the rest not be written, the
+ * action is decided again, and finds done what is done.
+ */
+export function writesOf(records: Records, action: Action | StackAction | Assignment, supplies: Supplies): TxnGroup[] {
   const writes = new WriteSet(owner);
+  const first: TxnGroup[] = [];
   switch (action.kind) {
     case 'assign': {
       const held = taskOf(records, action.taskId);
       const { nodeId } = action;
+      // A home for a volume without a task there would bind the volume to a node that may be lost a moment later.
+      if (action.pins.length <= pinsWithTaskMax) for (const pin of action.pins) writes.create(families.volume, pin);
+      else first.push(...action.pins.map((pin) => new WriteSet(owner).create(families.volume, pin).group()));
       writes.update(
         families.task,
         { ...held.value, nodeId, state: TaskState.TASK_STATE_ASSIGNED, pending: undefined },
         held,
       );
-      for (const pin of action.pins) writes.create(families.volume, pin);
       break;
     }
     case 'hold': {
@@ -81,9 +91,7 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
       // With its last word its node has deleted what of the stack's volumes was there.
       const { nodeId, serviceId, specVersion, stackId } = held.value;
       const version = records.versions.get(serviceId, String(specVersion))?.value;
-      for (const pin of volumesToGo(records, stackId, version)) {
-        if (pin.nodeId === nodeId) writes.delete(families.volume, pin);
-      }
+      first.push(...forget(volumesToGo(records, stackId, version).filter((pin) => pin.nodeId === nodeId)));
       break;
     }
     case 'show-service': {
@@ -105,13 +113,25 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
       for (const version of records.versionsOf(action.serviceId)) writes.delete(families.version, version);
       break;
     }
+    case 'delete-stack':
+      first.push(...deleteStack(writes, records, action.stackId));
+      break;
     default:
       writeStack(writes, records, action, supplies);
   }
-  return writes.group();
+  return [...first, writes.group()];
 }
 
-function writeStack(writes: WriteSet, records: Records, action: StackAction, supplies: Supplies): void {
+function forget(pins: readonly VolumePin[]): TxnGroup[] {
+  return pins.map((pin) => new WriteSet(owner).delete(families.volume, pin).group());
+}
+
+function writeStack(
+  writes: WriteSet,
+  records: Records,
+  action: Exclude<StackAction, { readonly kind: 'delete-stack' }>,
+  supplies: Supplies,
+): void {
   switch (action.kind) {
     case 'create-service': {
       const service = newService(records, action.stackId, supplies.newId(), action.fields);
@@ -138,9 +158,6 @@ function writeStack(writes: WriteSet, records: Records, action: StackAction, sup
       break;
     case 'show-stack':
       changeStack(writes, records, action.stackId, { waitingForNodes: [...action.waitingForNodes] });
-      break;
-    case 'delete-stack':
-      deleteStack(writes, records, action.stackId);
       break;
     default:
       unreachable(action);
@@ -196,18 +213,19 @@ function newService(records: Records, stackId: string, id: string, fields: Servi
 }
 
 /** A stack goes with all that carries its id; of its named volumes only those that its removal took along. */
-function deleteStack(writes: WriteSet, records: Records, stackId: string): void {
+function deleteStack(writes: WriteSet, records: Records, stackId: string): TxnGroup[] {
   const held = records.stack(stackId);
   const spec = records.specs.get(stackId);
   assert(held?.value.stack, 'a stack is deleted that stands in the store');
-  const { name, namespace } = held.value.stack;
-  writes.delete(families.stack, held.value, held);
+  writes.delete(placeOf(records, stackId), held.value, held);
   if (spec) writes.delete(families.spec, spec.value);
-  for (const volume of held.value.removeVolumes ? (spec?.value.spec?.volumes ?? []) : []) {
-    const pin = records.volumes.get(namespace, volumeName(name, volume));
-    if (pin) writes.delete(families.volume, pin.value);
-  }
   writes.dropScope(stackScope(stackId));
+  return forget(homesOf(records, stackId, spec?.value.spec?.volumes ?? []));
+}
+
+/** Under its name, or among those that have given theirs away. */
+function placeOf(records: Records, stackId: string): typeof families.stack {
+  return records.leavings.get(stackId) ? families.leaving : families.stack;
 }
 
 type StackOf = NonNullable<ReturnType<Records['stack']>>['value'];
@@ -220,7 +238,7 @@ function changeStack(
 ): void {
   const held = records.stack(stackId);
   assert(held?.value.stack, 'a stack is changed that stands in the store');
-  writes.update(families.stack, { ...held.value, stack: { ...held.value.stack, ...change } }, held);
+  writes.update(placeOf(records, stackId), { ...held.value, stack: { ...held.value.stack, ...change } }, held);
 }
 
 function changeService(

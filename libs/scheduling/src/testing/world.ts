@@ -12,7 +12,7 @@ import type { Limits } from '../domain/orchestration/types.ts';
 import { defaultLimits } from '../domain/orchestration/types.ts';
 import type { Round } from '../domain/round.ts';
 import { decideRound } from '../domain/round.ts';
-import { acceptRemoval, acceptStack, normalise } from '../domain/stack/accept.ts';
+import { acceptRemoval, acceptStack, givesWay, normalise } from '../domain/stack/accept.ts';
 import { families, owner } from '../domain/state/families.ts';
 import { Nodes } from '../domain/state/nodes.ts';
 import { SchedulerView } from '../domain/view/scheduler-view.ts';
@@ -27,6 +27,8 @@ export class World {
   readonly #entries = new Map<string, StoredEntry>();
   /** On how many networks callers are told of a task; as soon as it runs, unless the test says otherwise. */
   announced: (taskId: string) => number = () => Number.POSITIVE_INFINITY;
+  /** Looks at what is written together. */
+  onGroups: (groups: readonly TxnGroup[]) => void = () => {};
   revision = 1;
   nowMs = 1_000_000;
   /** Stacks that the network-manager still has networks of. */
@@ -60,10 +62,11 @@ export class World {
     const acceptance = acceptStack(this.records, normalise(spec), {
       newId: this.#newId(),
       expectedVersion: undefined,
+      givesWay: (stackId) => givesWay(this.records, this.nodes.view(this.records), stackId),
       eligible: ({ constraints }) => eligibleNodes(this.nodes.view(this.records), constraints).length,
     });
     if (acceptance.kind === 'unchanged') return 'unchanged';
-    this.commit(acceptance.group);
+    for (const group of acceptance.groups) this.commit(group);
     return 'written';
   }
 
@@ -74,7 +77,8 @@ export class World {
       volumes,
       newId: () => this.#newId(),
     });
-    if (acceptance.kind === 'write') this.commit(acceptance.group);
+    if (acceptance.kind !== 'write') return;
+    for (const group of acceptance.groups) this.commit(group);
   }
 
   /** What a leader would decide now, looking at everything. */
@@ -94,7 +98,7 @@ export class World {
       observations: this.#observations,
       announced: (taskId) => this.announced(taskId),
       networksLeft: (stackId) => this.networks.has(stackId),
-      stacks: new Set([...this.records.stacks.values()].map(({ value }) => value.stack?.id ?? '')),
+      stacks: new Set(this.records.stackIds()),
       services: new Set([...this.records.services.values()].map(({ value }) => value.service?.id ?? '')),
       limits: this.limits,
       nowMs: this.nowMs,
@@ -115,9 +119,10 @@ export class World {
       const { actions, assignments, stackActions } = this.decide();
       const all = [...stackActions, ...actions, ...assignments];
       if (all.length === 0) return rounds;
-      const pending = all.map((action) =>
+      const pending = all.flatMap((action) =>
         writesOf(this.records, action, { newId: () => this.#newId(), wallMs: this.nowMs }),
       );
+      this.onGroups(pending);
       for (const group of pending) {
         if (groups === stopAfter) return rounds;
         groups += 1;

@@ -517,7 +517,9 @@ describe('removal', () => {
     const cleanup = world.tasks('volumes');
     expect(cleanup).toMatchObject([{ desired: DesiredState.DESIRED_STATE_REMOVE }]);
     const { removeVolumes } = assignmentOf(world.records, cleanup[0]!, 0);
-    expect(removeVolumes.map((volume) => volumeName('shop', volume))).toEqual(['shop_data']);
+    expect(removeVolumes.map((volume) => volumeName({ namespace: 'default', stack: 'shop' }, volume))).toEqual([
+      'shop_data',
+    ]);
     world.settle();
     expect(world.tasks('db')).toEqual(other);
     expect(() => world.remove('shop', true)).toThrow(expect.objectContaining({ reason: 'NO_SUCH_STACK' }));

@@ -4,6 +4,7 @@ import type { PlacementFailure, Task } from '@berth/contracts/workload';
 import { DesiredState } from '@berth/contracts/workload';
 import { gateOf, heldFailure, openGate } from '../orchestration/depends-on.ts';
 import { volumeNamesOf } from '../stack/derive.ts';
+import { departingVolumes } from '../stack/volumes.ts';
 import type { Records } from '../state/records.ts';
 import { withTask } from '../state/usage.ts';
 import type { SlotFailures } from './demand.ts';
@@ -56,6 +57,7 @@ class Round {
   readonly #records: Records;
   readonly #candidates: Candidate[];
   readonly #indexOf: ReadonlyMap<string, number>;
+  readonly #departing: ReadonlyMap<string, ReadonlySet<string>>;
   readonly #pins = new Map<string, string>();
   readonly #failures = new Map<string, PlacementFailure>();
   readonly #failuresOfSlots = new Map<string, SlotFailures>();
@@ -63,6 +65,7 @@ class Round {
   constructor(records: Records, candidates: readonly Candidate[]) {
     this.#records = records;
     this.#candidates = [...candidates];
+    this.#departing = departingVolumes(records);
     this.#indexOf = new Map(candidates.map(({ node }, index) => [node.id, index]));
   }
 
@@ -81,14 +84,20 @@ class Round {
       gate.kind === 'held'
         ? ({ kind: 'failed', failure: heldFailure(gate, this.#candidates.length) } as const)
         : place(
-            demandOf(task, version, this.#slotFailures(task), (name) => this.#homeOf(task.namespace, name)),
+            demandOf(
+              task,
+              version,
+              this.#slotFailures(task),
+              (name) => this.#homeOf(task.namespace, name),
+              this.#departing,
+            ),
             this.#candidates,
           );
     if (placement.kind === 'failed') {
       this.#failures.set(kind, placement.failure);
       return hold(task, placement.failure);
     }
-    const names = task.slot > 0 ? volumeNamesOf(task.stack, version.volumes) : [];
+    const names = task.slot > 0 ? volumeNamesOf(task, version.volumes) : [];
     return this.#give(task, placement.nodeId, names);
   }
 

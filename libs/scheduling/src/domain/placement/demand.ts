@@ -11,11 +11,13 @@ export function demandOf(
   version: ServiceVersion,
   failures: SlotFailures,
   homeOf: (volume: string) => string | undefined,
+  departing: ReadonlyMap<string, ReadonlySet<string>>,
 ): Demand {
+  const names = volumeNamesOf(task, version.volumes);
   const volumeNodes = new Map<string, string>();
   // A global service's volume is one per node: it lives where the task is.
   if (task.slot > 0) {
-    for (const name of volumeNamesOf(task.stack, version.volumes)) {
+    for (const name of names) {
       const home = homeOf(name);
       if (home !== undefined) volumeNodes.set(name, home);
     }
@@ -26,10 +28,25 @@ export function demandOf(
     hostPorts: task.hostPorts,
     constraints: version.spec?.constraints ?? [],
     volumeNodes,
+    volumesDeparting: nodesWith(departing, task.namespace, names),
     failuresOn: failures.get(task.slot) ?? new Map(),
     ...(task.nodeId === '' ? {} : { onlyNode: task.nodeId }),
   };
 }
+
+/** Nodes that have yet to delete a volume of one of these names. */
+function nodesWith(
+  departing: ReadonlyMap<string, ReadonlySet<string>>,
+  namespace: string,
+  names: readonly string[],
+): ReadonlySet<string> {
+  if (names.length === 0) return none;
+  return new Set(
+    [...departing].filter(([, volumes]) => names.some((name) => volumes.has(`${namespace}/${name}`))).map(([id]) => id),
+  );
+}
+
+const none: ReadonlySet<string> = new Set();
 
 /** Failed or refused tasks of a service's slots at a spec version, by slot and node. */
 export type SlotFailures = ReadonlyMap<number, ReadonlyMap<string, number>>;

@@ -1,4 +1,5 @@
 import { WriteSet } from '@berth/changes';
+import { NodeStatus } from '@berth/contracts/registry';
 import type { ServiceChange, Stack } from '@berth/contracts/scheduler';
 import {
   ServiceRecord as ServiceRecordMessage,
@@ -10,12 +11,14 @@ import { StackSpec as StackSpecMessage } from '@berth/contracts/workload';
 import type { TxnGroup } from '@berth/kernel';
 import { BerthError } from '@berth/kernel';
 import { defaultNamespace } from '@berth/workload';
+import type { NodesView } from '../orchestration/types.ts';
 import { families, owner } from '../state/families.ts';
 import type { Records } from '../state/records.ts';
 import { same } from './canonical.ts';
 import type { EligibleNodes } from './diff.ts';
 import { diffStack } from './diff.ts';
 import { specBytesMax } from './validate.ts';
+import { homesOf } from './volumes.ts';
 
 /** What accepting a wish writes; `unchanged`: it is so already, and nothing is written. */
 export type Acceptance =
@@ -23,7 +26,8 @@ export type Acceptance =
   | {
       readonly kind: 'write';
       readonly stack: Stack;
-      readonly group: TxnGroup;
+      /** In order; should a later one not hold, the earlier ones do no harm. */
+      readonly groups: readonly TxnGroup[];
       readonly changes: readonly ServiceChange[];
     };
 
@@ -33,6 +37,8 @@ export interface AcceptOptions {
   /** Version that the stack must still be at; 0: it must not exist. Undefined: whatever it is. */
   readonly expectedVersion: number | undefined;
   readonly eligible: EligibleNodes;
+  /** May a stack on its way out give its name to a new one? */
+  readonly givesWay: (stackId: string) => boolean;
 }
 
 /** The spec with its parts in order and its namespace said, so that the same wish is the same value. */
@@ -50,13 +56,15 @@ export function normalise(spec: StackSpec): StackSpec {
 
 /**
  * Accepts a normalised spec whole: one value under one key, with the stack's version beside it, provided that nobody else
- * changed the stack meanwhile. FailedPrecondition with reason STACK_REMOVING while an earlier stack of the name goes;
+ * changed the stack meanwhile. FailedPrecondition with reason STACK_REMOVING while an earlier stack of the name goes, unless
+ * it waits for lost nodes alone: then that one gives its name away, and is cleaned up when they return;
  * Conflict with reason VERSION_MISMATCH; InvalidArgument with reason SPEC_TOO_LARGE.
  */
 export function acceptStack(records: Records, spec: StackSpec, options: AcceptOptions): Acceptance {
   const held = records.stacks.get(spec.namespace, spec.name);
-  const before = held?.value.stack;
-  if (before?.removing) throw removingError(before);
+  const leaving = held?.value.stack?.removing ? held.value.stack : undefined;
+  if (leaving && !options.givesWay(leaving.id)) throw removingError(leaving);
+  const before = leaving ? undefined : held?.value.stack;
   const specBefore = before && records.specs.get(before.id)?.value.spec;
   // First of all: who asks again after an answer was lost finds the wish granted, not a conflict with itself.
   if (before && specBefore && same(specBefore, spec)) return { kind: 'unchanged', stack: before };
@@ -82,8 +90,32 @@ export function acceptStack(records: Records, spec: StackSpec, options: AcceptOp
   const record = { stack, removeVolumes: false };
   if (held) writes.update(families.stack, record, held);
   else writes.create(families.stack, record);
+  if (held && leaving) writes.create(families.leaving, held.value);
   writes.put(families.spec, { stackId: stack.id, spec });
-  return { kind: 'write', stack, group: writes.group(), changes: diffStack(specBefore, spec, options.eligible) };
+  const changes = diffStack(specBefore, spec, options.eligible);
+  return { kind: 'write', stack, groups: [...forgottenHomes(records, leaving), writes.group()], changes };
+}
+
+/**
+ * Does a stack on its way out wait for lost nodes alone? Nobody knows when they come back, so a new stack may have its name.
+ * Nothing of the two clashes: networks, containers and records carry the stack's id.
+ */
+export function givesWay(records: Records, nodes: NodesView, stackId: string): boolean {
+  const services = records.servicesOf(stackId);
+  const tasks = services.map(({ value }) => records.tasksOf(value.service?.id ?? ''));
+  // A service without a task may still have volumes to be deleted somewhere.
+  if (tasks.some((ofService) => ofService.length === 0)) return false;
+  const isOff = (nodeId: string): boolean => nodes.get(nodeId)?.status === NodeStatus.NODE_STATUS_LOST;
+  if (!tasks.flat().every(({ value }) => isOff(value.nodeId))) return false;
+  // What is left may also be a block of a network that such a node has yet to hand back.
+  return tasks.length > 0 || [...nodes.all()].some(({ id }) => isOff(id));
+}
+
+/** Volumes that were to go with a stack have no home any more when its name goes to a new one. */
+function forgottenHomes(records: Records, leaving: Stack | undefined): TxnGroup[] {
+  if (!leaving) return [];
+  const homes = homesOf(records, leaving.id, records.specs.get(leaving.id)?.value.spec?.volumes ?? []);
+  return homes.map((pin) => new WriteSet(owner).delete(families.volume, pin).group());
 }
 
 export interface RemovalOptions {
@@ -107,7 +139,7 @@ export function acceptRemoval(records: Records, options: RemovalOptions): Accept
     return { kind: 'unchanged', stack: held.value.stack };
   }
   const group = new WriteSet(owner).update(families.stack, { stack, removeVolumes }, held).group();
-  return { kind: 'write', stack, group, changes: [] };
+  return { kind: 'write', stack, groups: [group], changes: [] };
 }
 
 /** Docker users expect `down --volumes` to work after a `down` without: what is left of the stack are its volumes' homes. */
@@ -148,7 +180,7 @@ function acceptVolumeRemoval(records: Records, { name, namespace, newId, volumes
   writes.create(families.service, ServiceRecordMessage.fromPartial({ service, removing: true }));
   const version = { serviceId: service.id, version: 1, spec: { name: service.name }, volumes: left };
   writes.create(families.version, ServiceVersionMessage.fromPartial(version));
-  return { kind: 'write', stack, group: writes.group(), changes: [] };
+  return { kind: 'write', stack, groups: [writes.group()], changes: [] };
 }
 
 function removingError(stack: Stack): BerthError {

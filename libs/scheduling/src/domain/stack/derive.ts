@@ -59,8 +59,11 @@ export function hostPortsOf(spec: ServiceSpec): PortSpec[] {
 }
 
 /** Docker's names of the named volumes that a version's tasks mount. */
-export function volumeNamesOf(stack: string, volumes: readonly VolumeSpec[]): string[] {
-  return volumes.map((volume) => volumeName(stack, volume));
+export function volumeNamesOf(
+  owner: { readonly namespace: string; readonly stack: string },
+  volumes: readonly VolumeSpec[],
+): string[] {
+  return volumes.map((volume) => volumeName(owner, volume));
 }
 
 /** Has a task of this spec an endpoint that callers must be given time to leave? */

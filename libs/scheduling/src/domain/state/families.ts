@@ -41,6 +41,13 @@ export const families = {
     ({ stack }) => [stack?.namespace ?? '', stack?.name ?? ''],
     ({ stack }) => (stack ? [stackScope(stack.id)] : []),
   ),
+  /** `leaving/<stack id>`: a stack on its way out that has given its name to a new one. */
+  leaving: family(
+    'leaving',
+    StackRecord,
+    ({ stack }) => [stack?.id ?? ''],
+    ({ stack }) => (stack ? [stackScope(stack.id)] : []),
+  ),
   /** `spec/<stack id>` */
   spec: family('spec', SpecRecord, ({ stackId }) => [stackId]),
   /** `service/<id>` */

@@ -30,6 +30,7 @@ type AnyTable = Pick<Table<never>, 'owns' | 'put' | 'delete' | 'clear'>;
  */
 export class Records {
   readonly stacks = new Table<StackRecord>(families.stack, (previous, next) => this.#stackChanged(previous, next));
+  readonly leavings = new Table<StackRecord>(families.leaving, (p, n) => this.#touch('stacks', (n ?? p)?.stack?.id));
   readonly specs = new Table(families.spec, (previous, next) => this.#touch('stacks', (next ?? previous)?.stackId));
   readonly services = new Table<ServiceRecord>(families.service, (p, n) => this.#serviceChanged(p, n));
   readonly versions = new Table<ServiceVersion>(families.version, (p, n) => this.#versionChanged(p, n));
@@ -40,6 +41,7 @@ export class Records {
   readonly statics = new Table<StaticTasks>(families.static, (p, n) => this.#staticChanged(n ?? p));
   readonly #tables: readonly AnyTable[] = [
     this.stacks,
+    this.leavings,
     this.specs,
     this.services,
     this.versions,
@@ -93,7 +95,13 @@ export class Records {
 
   stack(id: string): Held<StackRecord> | undefined {
     const tokens = this.#stackNames.get(id);
-    return tokens && this.stacks.get(...tokens);
+    return tokens ? this.stacks.get(...tokens) : this.leavings.get(id);
+  }
+
+  /** Ids of all stacks, those among them that have given their name away. */
+  *stackIds(): Generator<string> {
+    yield* this.#stackNames.keys();
+    for (const { value } of this.leavings.values()) if (value.stack) yield value.stack.id;
   }
 
   /** Services of a stack, by name. */
@@ -187,6 +195,11 @@ export class Records {
     if (next?.stack) this.#stackNames.set(next.stack.id, [next.stack.namespace, next.stack.name]);
     const id = (next ?? previous)?.stack?.id ?? '';
     this.#touch('stacks', id);
+    // Its name is another's now: it stands among those that leave.
+    if (previous?.stack && previous.stack.id !== id) {
+      this.#touch('stacks', previous.stack.id);
+      return;
+    }
     // What a service shows as wanted depends on it.
     if (previous?.stack?.removing !== next?.stack?.removing) {
       for (const serviceId of this.#servicesOfStack.of(id)) this.#touch('services', serviceId);

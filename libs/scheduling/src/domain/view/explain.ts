@@ -7,6 +7,7 @@ import { endOf, gateOf, heldFailure } from '../orchestration/depends-on.ts';
 import { demandOf, slotFailures } from '../placement/demand.ts';
 import { explainPlacement } from '../placement/place.ts';
 import type { Candidate } from '../placement/types.ts';
+import { departingVolumes } from '../stack/volumes.ts';
 import type { Records } from '../state/records.ts';
 import type { HostnameOf } from './find-task.ts';
 
@@ -24,7 +25,7 @@ export function pendingNow(
   if (gate.kind === 'held') return heldFailure(gate, candidates.length);
   const failures = slotFailures(records, task.serviceId, task.specVersion);
   const homeOf = (volume: string): string | undefined => records.volumes.get(task.namespace, volume)?.value.nodeId;
-  return explainPlacement(demandOf(task, version, failures, homeOf), candidates);
+  return explainPlacement(demandOf(task, version, failures, homeOf, departingVolumes(records)), candidates);
 }
 
 /** Why a task is as it is, most important first. */

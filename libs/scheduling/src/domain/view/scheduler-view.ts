@@ -30,7 +30,7 @@ export class SchedulerView implements View<Change> {
     this.#touched = undefined;
     this.#current.clear();
     this.#staticKeys = new Set();
-    for (const { value } of this.records.stacks.values()) this.#publishStack(value.stack?.id ?? '', []);
+    for (const id of this.records.stackIds()) this.#publishStack(id, []);
     for (const { value } of this.records.services.values()) this.#publishService(value.service?.id ?? '', []);
     for (const { value } of this.records.tasks.values()) this.#publishTask(value.id, []);
     for (const { value } of this.records.availabilities.values()) this.#publishAvailability(value.nodeId, []);

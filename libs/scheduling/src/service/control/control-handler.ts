@@ -44,7 +44,7 @@ import { BerthError, newId } from '@berth/kernel';
 import { defaultNamespace, findNode, staticStackId } from '@berth/workload';
 import { eligibleNodes } from '../../domain/orchestration/global.ts';
 import type { Acceptance } from '../../domain/stack/accept.ts';
-import { acceptRemoval, acceptStack, normalise } from '../../domain/stack/accept.ts';
+import { acceptRemoval, acceptStack, givesWay, normalise } from '../../domain/stack/accept.ts';
 import { same } from '../../domain/stack/canonical.ts';
 import { diffStack } from '../../domain/stack/diff.ts';
 import { validateStack } from '../../domain/stack/validate.ts';
@@ -85,12 +85,15 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
     await this.#catchUp(spec.namespace, spec.name);
     await this.#checkNetworks(spec);
     const id = newId(rng);
+    const { nodes, records } = this.#mirrors;
+    const nodesSynced = (): boolean => this.#mirrors.nodesSynced;
     const { answer, revision } = await this.#committer.commit(() =>
       proposal(
-        acceptStack(this.#mirrors.records, spec, {
+        acceptStack(records, spec, {
           newId: id,
           expectedVersion: request.expectedVersion,
           eligible: (service) => this.#eligible(service),
+          givesWay: (stackId) => nodesSynced() && givesWay(records, nodes.view(records), stackId),
         }),
       ),
     );
@@ -256,5 +259,5 @@ function specOf(spec: StackSpec | undefined): StackSpec {
 }
 
 function proposal(acceptance: Acceptance): Proposal<Acceptance> {
-  return { answer: acceptance, groups: acceptance.kind === 'write' ? [acceptance.group] : [] };
+  return { answer: acceptance, groups: acceptance.kind === 'write' ? acceptance.groups : [] };
 }

@@ -130,7 +130,7 @@ class Reign {
     for (const [serviceId, atMs] of round.wakes) this.#dirty.wakeAt(serviceId, atMs);
     if (round.more) this.#dirty.placement();
     const supplies = { newId: () => newId(rng), wallMs: Math.floor(clock.wall()) };
-    const groups = [...round.stackActions, ...round.actions, ...round.assignments].map((action) =>
+    const groups = [...round.stackActions, ...round.actions, ...round.assignments].flatMap((action) =>
       writesOf(records, action, supplies),
     );
     observer?.decided({ ms: clock.monotonic() - nowMs, groups: groups.length });
@@ -178,7 +178,7 @@ class Reign {
     const { records } = this.#mirrors;
     const nowMs = this.#options.clock.monotonic();
     for (const { value } of records.tasks.values()) this.#observe(value.id, nowMs);
-    for (const { value } of records.stacks.values()) this.#dirty.stack(value.stack?.id ?? '');
+    for (const id of records.stackIds()) this.#dirty.stack(id);
     for (const { value } of records.services.values()) this.#dirty.service(value.service?.id ?? '');
     this.#dirty.placement();
     this.#wake?.();
@@ -224,9 +224,8 @@ class Reign {
     for (const id of stacks) this.#dirty.stack(id);
     // The network-manager is back: what waited for its word goes on.
     if (stacks.size === 0) {
-      for (const { value } of this.#mirrors.records.stacks.values()) {
-        if (value.stack?.removing) this.#dirty.stack(value.stack.id);
-      }
+      const { records } = this.#mirrors;
+      for (const id of records.stackIds()) if (records.stack(id)?.value.stack?.removing) this.#dirty.stack(id);
     }
     if (this.#dirty.any) this.#wake?.();
   }

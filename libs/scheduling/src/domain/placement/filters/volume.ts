@@ -6,8 +6,15 @@ import type { Candidate, Demand, Filter } from '../types.ts';
 export const volume: Filter = {
   name: 'volume',
   lack: 'without the volume',
-  admits: (demand, { node }) => [...demand.volumeNodes.values()].every((home) => home === node.id),
-  detail: (demand, _refused, all) => volumeHomes(demand, all),
+  admits: (demand, { node }) =>
+    demand.volumesDeparting?.has(node.id) !== true &&
+    [...demand.volumeNodes.values()].every((home) => home === node.id),
+  detail: (demand, refused, all) => {
+    const departing = refused.filter(({ node }) => demand.volumesDeparting?.has(node.id));
+    const names = departing.map(({ node }) => node.hostname).join(', ');
+    const still = names === '' ? [] : [`the old volume of that name is still being deleted on ${names}`];
+    return [volumeHomes(demand, all), ...still].filter((text) => text !== '').join('; ');
+  },
 };
 
 /** Where the task's named volumes live, and what is with those nodes: "volume shop_data lives on node h2 (lost)". */
