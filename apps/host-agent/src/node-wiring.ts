@@ -95,6 +95,7 @@ export async function wireNode(
     ...ports,
     client: dispatchApi,
     hello,
+    applied: () => tasks.revision,
     onStep: (step) => engine.sync(step),
     onSynced: (synced) => {
       presence.changed();

@@ -2,7 +2,7 @@ import type { Endpoint } from '@berth/contracts/registry';
 import type { Assignment } from '@berth/contracts/scheduler';
 import type { TaskStatus } from '@berth/contracts/workload';
 import { DesiredState } from '@berth/contracts/workload';
-import type { ContainerState } from '@berth/kernel';
+import type { ContainerState, Revision } from '@berth/kernel';
 import { compareStatus, mayFollow, stateName } from '@berth/workload';
 import { ContainerTable } from './container-table.ts';
 import { endpointsOf } from './endpoints.ts';
@@ -69,6 +69,8 @@ export class NodeTasks {
   #listed = false;
   /** A dispatch session has told what is ours, once in this process. */
   #synced = false;
+  /** Of the last step of a dispatch session, this process's or an earlier one's. */
+  #revision: Revision | undefined;
   /** Monotonic time from which on the last assignments are started with no word from the control plane. */
   #aloneAt: number;
   /** Tasks that are to be stopped before anything new starts. */
@@ -84,8 +86,10 @@ export class NodeTasks {
     /** As kept on disk. */
     readonly records?: ReadonlyMap<string, TaskRecord>;
     readonly assignments?: readonly Assignment[];
+    readonly revision?: Revision | undefined;
   }) {
     this.#node = options.node;
+    this.#revision = options.revision;
     this.#aloneAt = options.now + aloneAfterMs;
     for (const [taskId, record] of options.records ?? []) this.#entries.set(taskId, { record, memo: emptyMemo });
     for (const a of options.assignments ?? []) this.#assigned.set(taskOfAssignment(a).id, a);
@@ -101,6 +105,10 @@ export class NodeTasks {
 
   get assignments(): readonly Assignment[] {
     return [...this.#assigned.values()];
+  }
+
+  get revision(): Revision | undefined {
+    return this.#revision;
   }
 
   get statics(): readonly Assignment[] {
@@ -178,7 +186,9 @@ export class NodeTasks {
     readonly removed: readonly string[];
     /** First step of a session: what is not ours is stopped before anything new starts. */
     readonly first: boolean;
+    readonly revision?: Revision | undefined;
   }): void {
+    this.#revision = step.revision;
     if (step.full) this.#assigned = new Map();
     for (const taskId of step.removed) this.#assigned.delete(taskId);
     for (const assignment of step.assignments) {

@@ -1,6 +1,6 @@
 import type { Assignment } from '@berth/contracts/scheduler';
 import { Assignment as Assignments } from '@berth/contracts/scheduler';
-import type { Disk, Logger } from '@berth/kernel';
+import type { Disk, Logger, Revision } from '@berth/kernel';
 import { seal, unseal } from '../domain/sealed.ts';
 import type { TaskRecord } from '../domain/task-record.ts';
 
@@ -9,12 +9,15 @@ const fileName = 'cache/tasks';
 export interface CachedTasks {
   readonly records: ReadonlyMap<string, TaskRecord>;
   readonly assignments: readonly Assignment[];
+  /** Revision of the dispatch step that the assignments are of. */
+  readonly revision?: Revision | undefined;
 }
 
 interface CacheFile {
   readonly version: 1;
   readonly records: Record<string, TaskRecord>;
   readonly assignments: readonly unknown[];
+  readonly revision?: Revision | undefined;
 }
 
 /** What the agent last agreed to, on its own disk: with it the node goes on without a control plane. Holds environments, so
@@ -42,6 +45,7 @@ export class AgentCache {
     return {
       records: new Map(Object.entries(content.records)),
       assignments: content.assignments.map((a) => Assignments.fromJSON(a)),
+      revision: content.revision,
     };
   }
 
@@ -50,6 +54,7 @@ export class AgentCache {
       version: 1,
       records: Object.fromEntries(tasks.records),
       assignments: tasks.assignments.map((a) => Assignments.toJSON(a)),
+      revision: tasks.revision,
     };
     await this.#disk.write(fileName, seal(new TextEncoder().encode(JSON.stringify(content))));
   }

@@ -69,6 +69,17 @@ class ControlPlane {
     this.#push(this.#step(false, assignments, []));
   }
 
+  /** From now on a replica serves that is one step behind and has none of what is assigned now. */
+  lag(): void {
+    this.#revision -= 1;
+    this.#assigned.clear();
+  }
+
+  catchUp(...assignments: Assignment[]): void {
+    for (const assignment of assignments) this.#assigned.set(assignment.task!.id, assignment);
+    this.#revision += 1;
+  }
+
   remove(taskId: string): void {
     this.#assigned.delete(taskId);
     this.#removed.push(taskId);
@@ -93,9 +104,13 @@ class ControlPlane {
   #dispatch() {
     const plane = this;
     return {
-      async *session(request: { since?: { revision: number } | undefined }, context: { signal: AbortSignal }) {
+      async *session(
+        request: { since?: { revision: number } | undefined; full: boolean },
+        context: { signal: AbortSignal },
+      ) {
         plane.sinces.push(request.since?.revision);
-        const queue = [plane.#step(request.since === undefined, [...plane.#assigned.values()], plane.#removed)];
+        const full = request.full || request.since === undefined;
+        const queue = [plane.#step(full, [...plane.#assigned.values()], plane.#removed)];
         let wake = () => {};
         plane.#push = (step) => {
           queue.push(step);
@@ -224,6 +239,7 @@ class Agent {
       ...ports,
       client: dispatchApi,
       hello,
+      applied: () => this.tasks.revision,
       onStep: (step) => this.engine.sync(step),
       onSynced: (synced) => {
         presence.changed();
@@ -329,6 +345,29 @@ const onNetwork = {
   spec: { networks: [{ network: 'default', aliases: [] }] },
   assignment: { drainDelayMs: 2000 },
 };
+
+describe('two schedulers', () => {
+  it('an agent that has restarted takes nothing from the one that lags behind what it has applied', async () => {
+    const { plane, clock, runtime } = await begin();
+    plane.assign(assignmentFixture('a'));
+    await world.until('a', 'running 1');
+    await clock.advance(1_000);
+    world.agents[0]?.kill();
+    plane.down();
+    plane.lag();
+    plane.up();
+    await world.agent();
+    await clock.advance(20_000);
+    expect(runtime.containers.map(({ phase }) => phase.kind)).toEqual(['running']);
+    expect(world.log.lines.map(({ message }) => message)).toContain(
+      'a scheduler lags behind what is applied; asking another',
+    );
+    plane.catchUp(assignmentFixture('a'));
+    await clock.advance(5_000);
+    expect(world.agents[1]?.dispatch.synced).toBe(true);
+    expect(plane.history.filter((line) => line === 'a 1 running')).toHaveLength(2);
+  });
+});
 
 describe('an agent with its control plane', () => {
   it('runs what is assigned and reports each step', async () => {

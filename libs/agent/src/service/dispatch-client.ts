@@ -15,6 +15,7 @@ export interface DispatchStep {
   readonly full: boolean;
   readonly assignments: readonly Assignment[];
   readonly removed: readonly string[];
+  readonly revision: Revision | undefined;
 }
 
 export interface DispatchClientOptions {
@@ -23,15 +24,17 @@ export interface DispatchClientOptions {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Logger;
+  /** Revision of the last step that was applied, in an earlier life of the agent too. */
+  readonly applied: () => Revision | undefined;
   readonly onStep: (step: DispatchStep) => void;
   /** The session has become, or is no longer, one that tells what is ours. */
   readonly onSynced: (synced: boolean) => void;
 }
 
-/** Holds a dispatch session: the full set once, then deltas, over reconnects from where it was. */
+/** Holds a dispatch session: the full set once, then deltas, over reconnects from where it was; never back in time. */
 export class DispatchClient {
   readonly #o: DispatchClientOptions;
-  #revision: Revision | undefined;
+  #toldAll = false;
   #synced = false;
 
   constructor(options: DispatchClientOptions) {
@@ -63,27 +66,29 @@ export class DispatchClient {
   }
 
   async #session(signal: AbortSignal, retry: RetryPause): Promise<void> {
-    const { client, hello, log, onStep } = this.#o;
+    const { client, hello, log, onStep, applied } = this.#o;
     let first = true;
     let parts: SessionResponse[] = [];
-    for await (const part of client.session({ hello, since: this.#revision }, { signal })) {
+    for await (const part of client.session({ hello, since: applied(), full: !this.#toldAll }, { signal })) {
       parts.push(part);
       if (part.more) continue;
       const step = parts;
       parts = [];
-      const revision = part.revision;
-      if (revision && this.#revision && compareRevisions(revision, this.#revision) === 'older') {
-        log.warn({ revision, applied: this.#revision }, 'a scheduler lags behind what is applied; asking another');
+      const { revision } = part;
+      const before = applied();
+      if (revision && before && compareRevisions(revision, before) === 'older') {
+        log.warn({ revision, applied: before }, 'a scheduler lags behind what is applied; asking another');
         return;
       }
-      this.#revision = revision ?? this.#revision;
       const full = step.some((p) => p.full);
       onStep({
         first,
         full,
         assignments: step.flatMap((p) => p.assignments),
         removed: step.flatMap((p) => p.removedTaskIds),
+        revision: revision ?? before,
       });
+      this.#toldAll ||= full;
       if (first) log.info({ full }, 'dispatch session is synced');
       first = false;
       retry.succeeded();

@@ -324,7 +324,7 @@ export class TaskEngine {
   async #store(): Promise<boolean> {
     const { tasks, cache, log } = this.#o;
     try {
-      await cache.save({ records: tasks.records, assignments: tasks.assignments });
+      await cache.save({ records: tasks.records, assignments: tasks.assignments, revision: tasks.revision });
       return true;
     } catch (error) {
       if (!isBerthError(error)) throw error;

@@ -184,8 +184,8 @@ describe('dispatch', () => {
     await cluster.finish(cluster.control().applyStack({ spec: stackSpec('a', [serviceSpec('one')]) }));
     await cluster.clock.advance(500);
     const steps: SessionResponse[] = [];
-    const follow = async (since: SessionResponse['revision'], signal: AbortSignal) => {
-      const session = cluster.dispatch('n1').session({ hello: helloOf('c1', ''), since }, { signal });
+    const follow = async (since: SessionResponse['revision'], signal: AbortSignal, full = false) => {
+      const session = cluster.dispatch('n1').session({ hello: helloOf('c1', ''), since, full }, { signal });
       try {
         for await (const step of session) steps.push(step);
       } catch {
@@ -212,6 +212,15 @@ describe('dispatch', () => {
     await cluster.clock.advance(500);
     expect(steps).toMatchObject([{ full: false, assignments: [{ task: { service: 'three' } }] }]);
     second.abort();
+    await cluster.clock.advance(100);
+    // An agent that has started asks for all of it, but nothing older than it has had.
+    steps.length = 0;
+    const third = new AbortController();
+    void follow(broke, third.signal, true);
+    await cluster.clock.advance(500);
+    expect(steps).toMatchObject([{ full: true }]);
+    expect(steps[0]?.assignments).toHaveLength(3);
+    third.abort();
     await cluster.clock.advance(100);
   });
 

@@ -47,7 +47,7 @@ export class DispatchHandler implements DispatchServiceImplementation<CallerCont
     log.info({ nodeId, peer: call.peer, since: request.since?.revision }, 'dispatch session');
     observer?.session(1);
     try {
-      yield* this.#sessions.follow(nodeId, request.since, call.signal);
+      yield* this.#sessions.follow(nodeId, request, call.signal);
     } finally {
       observer?.session(-1);
     }

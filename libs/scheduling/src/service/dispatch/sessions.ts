@@ -1,4 +1,4 @@
-import type { Assignment, SessionResponse } from '@berth/contracts/scheduler';
+import type { Assignment, SessionRequest, SessionResponse } from '@berth/contracts/scheduler';
 import { Assignment as AssignmentMessage } from '@berth/contracts/scheduler';
 import type { Revision } from '@berth/kernel';
 import { assignedTasks, assignmentOf } from '../../domain/dispatch/assignment.ts';
@@ -32,12 +32,17 @@ export class Sessions {
     });
   }
 
-  /** The full set, or what changed after `since`; then each change, until the signal aborts. */
-  async *follow(nodeId: string, since: Revision | undefined, signal: AbortSignal): AsyncGenerator<SessionResponse> {
+  /** The full set, or what changed after `since`; then each change, until the signal aborts. Never older than `since`. */
+  async *follow(
+    nodeId: string,
+    { since, full }: Pick<SessionRequest, 'since' | 'full'>,
+    signal: AbortSignal,
+  ): AsyncGenerator<SessionResponse> {
     let at = since;
     for (let first = true; !signal.aborted; first = false) {
       const mine = await this.#mirrors.feed.waitFor(at, signal);
-      const changed = at?.epoch === mine.epoch ? this.#log.since(nodeId, at.revision) : undefined;
+      const resumes = at?.epoch === mine.epoch && !(first && full);
+      const changed = at && resumes ? this.#log.since(nodeId, at.revision) : undefined;
       if (changed === undefined) yield* this.#fullSet(nodeId, mine);
       else if (changed.size > 0 || first) yield* this.#changes(nodeId, mine, changed);
       at = mine;

@@ -14,8 +14,12 @@ export interface SessionRequest {
   hello:
     | Hello
     | undefined;
-  /** Revision the agent has applied; absent for the full set. */
-  since: Revision | undefined;
+  /** Revision the agent has applied; absent for the full set. The answer is never older. */
+  since:
+    | Revision
+    | undefined;
+  /** The full set though `since` is known: the agent has started, and what it kept may lag behind what it has reported. */
+  full: boolean;
 }
 
 /** SessionResponse is one step. */
@@ -83,7 +87,7 @@ export interface ReportStaticResponse {
 }
 
 function createBaseSessionRequest(): SessionRequest {
-  return { hello: undefined, since: undefined };
+  return { hello: undefined, since: undefined, full: false };
 }
 
 export const SessionRequest: MessageFns<SessionRequest, "berth.scheduler.v1.SessionRequest"> = {
@@ -95,6 +99,9 @@ export const SessionRequest: MessageFns<SessionRequest, "berth.scheduler.v1.Sess
     }
     if (message.since !== undefined) {
       Revision.encode(message.since, writer.uint32(18).fork()).join();
+    }
+    if (message.full !== false) {
+      writer.uint32(24).bool(message.full);
     }
     return writer;
   },
@@ -128,6 +135,14 @@ export const SessionRequest: MessageFns<SessionRequest, "berth.scheduler.v1.Sess
             message.since = Revision.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.full = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -144,6 +159,7 @@ export const SessionRequest: MessageFns<SessionRequest, "berth.scheduler.v1.Sess
     return {
       hello: isSet(object.hello) ? Hello.fromJSON(object.hello) : undefined,
       since: isSet(object.since) ? Revision.fromJSON(object.since) : undefined,
+      full: isSet(object.full) ? globalThis.Boolean(object.full) : false,
     };
   },
 
@@ -154,6 +170,9 @@ export const SessionRequest: MessageFns<SessionRequest, "berth.scheduler.v1.Sess
     }
     if (message.since !== undefined) {
       obj.since = Revision.toJSON(message.since);
+    }
+    if (message.full !== false) {
+      obj.full = message.full;
     }
     return obj;
   },
@@ -167,6 +186,7 @@ export const SessionRequest: MessageFns<SessionRequest, "berth.scheduler.v1.Sess
     message.since = (object.since !== undefined && object.since !== null)
       ? Revision.fromPartial(object.since)
       : undefined;
+    message.full = object.full ?? false;
     return message;
   },
 };
