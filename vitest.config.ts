@@ -12,7 +12,7 @@ export default defineConfig({
         // Beside the code, fast, no part outside the process.
         test: {
           name: 'unit',
-          include: ['{apps,deploy,examples,libs,tools}/**/*.test.ts'],
+          include: ['{apps,bench,deploy,examples,libs,tools}/**/*.test.ts'],
           exclude: [...skip, '**/*.{it,e2e}.test.ts'],
         },
       },

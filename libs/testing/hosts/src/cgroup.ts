@@ -49,6 +49,12 @@ export function memoryUsage(group: string): number {
   return Number(readFileSync(file, 'utf8'));
 }
 
+/** Seconds of cpu that a host's processes and containers have used since it has its groups. */
+export function cpuUsage(group: string): number {
+  if (!unified()) return Number(readFileSync(join(root, 'cpuacct', group, 'cpuacct.usage'), 'utf8')) / 1e9;
+  return Number(/^usage_usec (\d+)$/mu.exec(readFileSync(join(root, group, 'cpu.stat'), 'utf8'))?.[1]) / 1e6;
+}
+
 /** Removes a group and those below it in every tree; engines make groups in all of them. */
 export async function removeGroups(group: string): Promise<void> {
   const folders = [root, ...readdirSync(root).map((tree) => join(root, tree))].map((tree) => join(tree, group));

@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readlinkSync,
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createGroups, memoryUsage, removeGroups, setFrozen, thawAll } from './cgroup.ts';
+import { cpuUsage, createGroups, memoryUsage, removeGroups, setFrozen, thawAll } from './cgroup.ts';
 import { dockerClient } from './docker-client.ts';
 import type { ExecOptions, ExecResult } from './exec.ts';
 import { execute, run } from './exec.ts';
@@ -184,6 +184,11 @@ export class Host {
   /** Bytes, page cache included. */
   memory(): number {
     return memoryUsage(this.#group);
+  }
+
+  /** Seconds of cpu used since power-on. */
+  cpuSeconds(): number {
+    return cpuUsage(this.#group);
   }
 
   async #signalContainer(container: string, signal: 'STOP' | 'CONT'): Promise<void> {
