@@ -73,3 +73,14 @@ test('the key is for its owner alone, whatever stood there before', () => {
     'key.pem',
   ]);
 });
+
+test('registries that were not known are noted; those that were stay', () => {
+  const context = { name: 'local', clusterId: 'c', registries: ['a:1'] };
+  contexts.write(context, credentials);
+  contexts.learn(context, ['a:1']);
+  expect(contexts.read('local').registries).toEqual(['a:1']);
+  contexts.learn(context, ['b:1', 'a:1']);
+  expect(contexts.read('local')).toEqual({ ...context, registries: ['a:1', 'b:1'] });
+  contexts.learn(contexts.read('local'), []);
+  expect(contexts.read('local').registries).toEqual(['a:1', 'b:1']);
+});

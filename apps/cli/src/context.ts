@@ -1,9 +1,21 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Credentials } from './credentials.ts';
 import { writeCredentials } from './credentials.ts';
 import { CliError, exitCode } from './exit-code.ts';
+
+/** Addresses that a context keeps; the oldest go first. */
+const registriesMax = 16;
 
 /** A cluster that the user can speak to, and as whom. */
 export interface Context {
@@ -99,6 +111,24 @@ export class Contexts {
   /** Replaces a context's certificate and what it trusts; its key stays. */
   renew(name: string, certificate: { readonly cert: string; readonly ca: string }): void {
     writeCredentials(this.#folderOf(name), { ...this.credentials(name), ...certificate });
+  }
+
+  /**
+   * Notes registries that the cluster has and the context did not know, so that it is still found when those of the
+   * beginning are gone. Those that are known stay: one that is down today is back tomorrow.
+   */
+  learn({ name, clusterId, registries }: Context, found: readonly string[]): void {
+    const news = found.filter((address) => !registries.includes(address));
+    if (news.length === 0) return;
+    const file = join(this.#folderOf(name), 'context.json');
+    const fresh = `${file}.${process.pid}`;
+    const all = [...registries, ...news].slice(-registriesMax);
+    try {
+      writeFileSync(fresh, `${JSON.stringify({ clusterId, registries: all }, undefined, 2)}\n`);
+      renameSync(fresh, file);
+    } catch {
+      // A context that can only be read is as good for now.
+    }
   }
 
   remove(name: string): void {

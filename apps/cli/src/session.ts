@@ -1,6 +1,7 @@
 import { rpc } from '@berth/contracts';
 import type { Member } from '@berth/contracts/registry';
-import type { Logger } from '@berth/kernel';
+import type { BerthError, Logger } from '@berth/kernel';
+import { isBerthError } from '@berth/kernel';
 import { SystemClock, SystemRng, silentLogger } from '@berth/process';
 import type { ClosableDialer } from '@berth/rpc';
 import { createDialer, memoryTls } from '@berth/rpc';
@@ -36,8 +37,14 @@ export function dialerFor(credentials: Credentials | undefined): ClosableDialer 
   });
 }
 
-/** Opens a context: asks a registry who is there. */
-export async function openSession(name: string | undefined): Promise<Session> {
+/**
+ * Opens a context: asks a registry who is there, any of those the context knows, and notes those it did not know. Unreachable
+ * if none answers.
+ */
+export async function openSession(
+  name: string | undefined,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<Session> {
   const contexts = new Contexts();
   if (name === undefined) {
     throw new CliError(
@@ -55,7 +62,13 @@ export async function openSession(name: string | undefined): Promise<Session> {
   });
   const registry = service('registry', () => context.registries);
   const catalog = dialer.client(rpc.catalog, registry);
-  const { members } = await catalog.listMembers({});
+  const { members } = await catalog.listMembers({}, options).catch((error: unknown) => {
+    dialer.close();
+    throw isBerthError(error, 'Unavailable') || isBerthError(error, 'DeadlineExceeded')
+      ? unreachable(context, error)
+      : error;
+  });
+  contexts.learn(context, addressesOf(members, 'registry'));
   const schedulers = addressesOf(members, 'scheduler');
   return {
     context,
@@ -74,6 +87,15 @@ export async function openSession(name: string | undefined): Promise<Session> {
     ),
     close: () => dialer.close(),
   };
+}
+
+function unreachable({ name, registries }: Context, cause: BerthError): CliError {
+  return new CliError(
+    exitCode.unreachable,
+    `no registry of context ${name} answers (${registries.join(', ')}): ${cause.message}`,
+    'check that the control plane runs and that this machine reaches it; `berth context ls` lists other clusters',
+    { cause },
+  );
 }
 
 /** Addresses of a control-plane service's instances. */

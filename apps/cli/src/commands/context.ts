@@ -34,7 +34,7 @@ export function addContextCommands(program: Command): void {
   context
     .command('use')
     .description('choose a context')
-    .argument('<name>')
+    .argument('<context>')
     .action((name: string, _options: object, command: Command) => {
       new Contexts().use(name);
       terminalOf(command).result({ context: name }, () => `context ${name}`);
@@ -42,7 +42,7 @@ export function addContextCommands(program: Command): void {
   context
     .command('rm')
     .description('forget a context with its certificate')
-    .argument('<name>')
+    .argument('<context>')
     .action((name: string, _options: object, command: Command) => {
       new Contexts().remove(name);
       terminalOf(command).result({ removed: name }, () => `context ${name} removed`);

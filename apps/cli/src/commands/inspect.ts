@@ -25,7 +25,7 @@ export function addInspectCommand(program: Command): void {
   program
     .command('inspect')
     .description('show all there is to know of a task, service, stack, node or network; no value of an environment')
-    .argument('<name>', 'stack, stack_service, task (stack_service.slot or id), node, or network (stack_network)')
+    .argument('<object>', 'stack, stack_service, task (stack_service.slot or id), node, or network (stack_network)')
     .addOption(new Option('--type <kind>', 'what the name means, if it may mean several').choices(kinds))
     .option('-n, --namespace <name>', 'namespace', 'default')
     .addHelpText(
