@@ -5,6 +5,7 @@ import { joinCluster } from '@berth/agent';
 import { helloOf } from '@berth/contracts';
 import { CertStore } from '@berth/identity';
 import type { Identity } from '@berth/kernel';
+import { assert } from '@berth/kernel';
 import { fileTls } from '@berth/rpc';
 import type { Base } from './base.ts';
 import type { Config } from './config.ts';
@@ -34,12 +35,18 @@ export class AgentLife {
   #cluster: ClusterState | undefined;
   #wired: NodeWiring | undefined;
   #closeTls: () => void = () => {};
+  /** Resolves when the host was removed from its cluster and nothing of it runs any more. */
+  readonly left: Promise<void>;
+  #setLeft: () => void = () => {};
   readonly #nats: Promise<NatsUsers>;
   #setNats: (nats: NatsUsers) => void = () => {};
 
   constructor(base: Base, authority: LocalAuthority) {
     this.#base = base;
     this.#authority = authority;
+    this.left = new Promise((resolve) => {
+      this.#setLeft = resolve;
+    });
     this.#nats = new Promise((resolve) => {
       this.#setNats = resolve;
     });
@@ -107,13 +114,28 @@ export class AgentLife {
       if (!node) node = await this.#join(certificates, cluster, undefined);
     }
     if (!node) return;
+    if (node.leaving) return this.#leave(node, wired);
     if (await certificates.expired()) await this.#replaceExpired(certificates, cluster, node);
 
     const source = fileTls(join(config.stateDir, 'certs/node'), { clock, logger: log });
     this.#closeTls = () => source.close();
     this.#tls.become(source);
     board.set('joined', 'waiting for the control plane');
-    await wired.live(node.nodeId, certificates);
+    const member = node;
+    await wired.live(node.nodeId, certificates, () => {
+      // The registry removes no manager: the control plane runs on it.
+      assert(!cluster, 'a manager is not removed');
+      this.#base.lives.add(this.#leave(member, wired));
+    });
+  }
+
+  async #leave(node: NodeState, wired: NodeWiring): Promise<void> {
+    const { board, files, log } = this.#base;
+    log.warn({ nodeId: node.nodeId }, 'this node was removed from the cluster: all of Berth goes from this host');
+    board.set('leaving', 'removed from the cluster: stopping all tasks');
+    await files.saveNode({ ...node, leaving: true });
+    await wired.leave();
+    if (!this.#base.signal.aborted) this.#setLeft();
   }
 
   /** A host that was off for longer than its certificate lives: a manager signs its own, another joins again, by the same

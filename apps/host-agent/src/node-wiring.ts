@@ -7,6 +7,7 @@ import {
   DockerReader,
   DockerRuntime,
   EndpointAnnouncer,
+  leaveCluster,
   NodeTasks,
   PresenceClient,
   ProbeHandler,
@@ -32,8 +33,10 @@ export interface NodeWiring {
   readonly engine: TaskEngine;
   /** Sends a signal to a static task's container, if it runs. */
   signalStatic(service: string, signal: string): Promise<void>;
-  /** The host has joined: begins the sessions and serves. */
-  live(nodeId: string, certificates: NodeCertificates): Promise<void>;
+  /** The host has joined: begins the sessions and serves. `onRemoved` is called when the cluster has removed it. */
+  live(nodeId: string, certificates: NodeCertificates, onRemoved: () => void): Promise<void>;
+  /** Ends the sessions and takes all of the cluster's containers and networks off the host. */
+  leave(): Promise<void>;
   farewell(): Promise<void>;
   close(): void;
 }
@@ -66,10 +69,11 @@ export async function wireNode(
 
   // Containers and their networks.
   const runtime = new DockerRuntime(base.calls, host.clusterId);
+  const networks = new DockerNetworks(base.calls, host.clusterId);
   const network = await wireNetwork(base, {
     clusterId: host.clusterId,
     dialer,
-    engine: new DockerNetworks(base.calls, host.clusterId),
+    engine: networks,
     tls: host.tls,
   });
   const cache = new AgentCache(disk, log);
@@ -91,6 +95,8 @@ export async function wireNode(
   lives.add(engine.run(signal));
 
   // Sessions.
+  const sessions = new AbortController();
+  let onRemoved = (): void => {};
   const dispatch: DispatchClient = new DispatchClient({
     ...ports,
     client: dispatchApi,
@@ -98,6 +104,7 @@ export async function wireNode(
     applied: () => tasks.revision,
     onStep: (step) => engine.sync(step),
     onSynced: (synced) => {
+      if (sessions.signal.aborted) return;
       presence.changed();
       if (!synced) {
         board.set('joined', 'waiting for a scheduler');
@@ -117,6 +124,7 @@ export async function wireNode(
     members,
     onConnected: () => announcer.reconnected(),
     onRevoked: host.onRevoked,
+    onRemoved: () => onRemoved(),
   });
 
   watchGauges(base, { tasks, reporter, dispatch });
@@ -124,8 +132,9 @@ export async function wireNode(
   return {
     runtime,
     engine,
-    live: async (nodeId, certificates) => {
+    live: async (nodeId, certificates, removed) => {
       node.nodeId = nodeId;
+      onRemoved = removed;
       const handler = new RuntimeHandler({
         engine,
         runtime,
@@ -140,13 +149,18 @@ export async function wireNode(
         bind(rpc.probe, new ProbeHandler({ probe: probeServer })),
       ]);
       const renewal = { ...ports, certificate: certificates, client: certificateApi };
-      for (const loop of [dispatch, presence, reporter, statics, announcer]) lives.add(loop.run(signal));
-      lives.add(renewCertificate(renewal, signal));
+      const member = AbortSignal.any([signal, sessions.signal]);
+      for (const loop of [dispatch, presence, reporter, statics, announcer]) lives.add(loop.run(member));
+      lives.add(renewCertificate(renewal, member));
       network.live(nodeId);
     },
     signalStatic: async (service, name) => {
       const container = tasks.runningStatic(service);
       if (container) await runtime.kill(container.id, name);
+    },
+    leave: () => {
+      sessions.abort();
+      return leaveCluster({ engine, runtime, networks, clock, log }, signal);
     },
     farewell: () => presence.restarting(),
     close: () => dialer.close(),

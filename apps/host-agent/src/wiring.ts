@@ -10,6 +10,7 @@ import { Base } from './base.ts';
 import type { Config } from './config.ts';
 import { hostRoutes } from './host-facts.ts';
 import { LocalAuthority } from './local-authority.ts';
+import { takeAway } from './take-away.ts';
 import { softwareVersion } from './version.ts';
 
 /** Time that unary calls get to end when the process stops. */
@@ -47,19 +48,25 @@ export async function start(config: Config, log: Logger, stopping: AbortSignal):
   });
   await base.serve(join(config.stateDir, 'agent.sock'), { kind: 'unix' }, [bind(rpc.setup, setup)]);
 
+  let left = false;
+  void life.left.then(() => {
+    left = true;
+  });
+
   // What this host is already, or is told to become.
   const [cluster, node] = await Promise.all([files.cluster(), files.node()]);
   if (cluster || node || config.joinToken !== '' || config.joinTokenFile !== '') life.begin({ cluster, node });
 
   return {
-    done: lives.done,
+    done: Promise.race([lives.done, life.left]),
     stop: async () => {
-      await life.farewell();
+      if (base.board.phase !== 'leaving') await life.farewell();
       abort.abort();
       await base.stopServers(graceMs);
       await lives.ended();
       life.close();
       await http.close();
+      if (left) await takeAway({ stateDir: config.stateDir, files, calls: base.calls, log });
     },
   };
 }

@@ -17,6 +17,7 @@ export { EndpointCache } from './service/dns/endpoint-cache.ts';
 export { EndpointAnnouncer } from './service/endpoint-announcer.ts';
 export type { JoinPort } from './service/join-flow.ts';
 export { joinCluster } from './service/join-flow.ts';
+export { leaveCluster } from './service/leave.ts';
 export type { Authority, WantedCertificate } from './service/manager/authority.ts';
 export { ControlPlaneCertificates, wantedCertificates } from './service/manager/certificates.ts';
 export { NatsUsers, natsFolders } from './service/manager/nats-users.ts';

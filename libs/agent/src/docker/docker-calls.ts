@@ -162,6 +162,13 @@ export class DockerCalls {
     }
   }
 
+  /** The engine starts it no more, whatever its restart policy was. */
+  async startNoMore(id: string): Promise<void> {
+    await call('change the restart policy', () =>
+      this.docker.getContainer(id).update({ RestartPolicy: { Name: 'no' } }),
+    );
+  }
+
   async inspect(id: string): Promise<ContainerInspectInfo | undefined> {
     return absentAs(undefined, 'inspect', () => this.docker.getContainer(id).inspect());
   }

@@ -234,6 +234,7 @@ class Agent {
       members: this.members,
       onConnected: () => announcer.reconnected(),
       onRevoked: () => {},
+      onRemoved: () => {},
     });
     this.dispatch = new DispatchClient({
       ...ports,

@@ -1,5 +1,6 @@
-/** How far an agent is: nothing, control plane or join under way, a node, a node that its control plane knows. */
-export type AgentPhase = 'new' | 'starting' | 'joined' | 'ready';
+/** How far an agent is: nothing, control plane or join under way, a node, a node that its control plane knows; or removed
+ *  from its cluster and about to take everything off the host. */
+export type AgentPhase = 'new' | 'starting' | 'joined' | 'ready' | 'leaving';
 
 /** The agent's phase and what it is busy with, for those who wait. */
 export class PhaseBoard {

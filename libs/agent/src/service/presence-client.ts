@@ -24,6 +24,8 @@ export interface PresenceClientOptions {
   readonly onConnected: () => void;
   /** All identities that were revoked; told to managers. */
   readonly onRevoked: (identities: readonly string[]) => void;
+  /** The registry says that this node was removed from the cluster. Called once; the client has ended then. */
+  readonly onRemoved: () => void;
 }
 
 /** Holds the node's presence: one stream to a registry with heartbeats on it; the member list comes back. */
@@ -56,10 +58,13 @@ export class PresenceClient {
     while (!signal.aborted) {
       const connection = new AbortController();
       try {
-        await this.#connection(AbortSignal.any([signal, connection.signal]), retry);
+        const end = await this.#connection(AbortSignal.any([signal, connection.signal]), retry);
+        if (end === 'removed') return this.#o.onRemoved();
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
+        // Whoever was removed may be cut off before the stream itself can say so.
+        if (error.reason === 'NODE_LEFT') return this.#o.onRemoved();
         if (retry.first) log.warn({ error: error.message }, 'no connection to a registry; trying again');
       } finally {
         connection.abort();
@@ -68,11 +73,12 @@ export class PresenceClient {
     }
   }
 
-  async #connection(signal: AbortSignal, retry: RetryPause): Promise<void> {
+  async #connection(signal: AbortSignal, retry: RetryPause): Promise<'ended' | 'removed'> {
     const { log, client, members, onConnected, onRevoked } = this.#o;
     const node = await this.#o.describe();
     let first = true;
     for await (const response of client.connect(this.#requests(node, signal), { signal })) {
+      if (response.removed) return 'removed';
       if (response.heartbeatIntervalMs > 0) this.#intervalMs = response.heartbeatIntervalMs;
       if (response.members.length > 0) await members.update(response.members);
       onRevoked(response.revokedIdentities);
@@ -83,6 +89,7 @@ export class PresenceClient {
       first = false;
       retry.succeeded();
     }
+    return 'ended';
   }
 
   async *#requests(node: Node, signal: AbortSignal): AsyncIterable<ConnectRequest> {

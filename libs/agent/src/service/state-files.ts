@@ -21,6 +21,8 @@ export interface NodeState {
   readonly nodeId: string;
   /** Address at which it is reached. */
   readonly advertise: string;
+  /** It was removed from the cluster: what is left of it on this host is to go. */
+  readonly leaving?: boolean;
 }
 
 const clusterFile = 'cluster.json';
@@ -29,6 +31,8 @@ const tokenFile = 'join-token';
 
 /** What an agent is, on its own disk. */
 export class StateFiles {
+  /** Name of the file that makes a host a node. */
+  readonly nodeFile = nodeFile;
   readonly #disk: Disk;
 
   constructor(disk: Disk) {

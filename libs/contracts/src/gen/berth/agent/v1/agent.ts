@@ -318,7 +318,7 @@ export interface StatusResponse {
   clusterId: string;
   /** Node's id; empty before join. */
   nodeId: string;
-  /** Phase: "new", "starting", "joined", "ready". */
+  /** Phase: "new", "starting", "joined", "ready", "leaving". */
   phase: string;
   /** Software version. */
   version: string;
