@@ -225,7 +225,11 @@ export class NodeTasks {
 
   launchFailed(taskId: string, failure: LaunchFailure, now: number): void {
     const entry = this.#entries.get(taskId);
-    if (entry) Object.assign(entry, afterLaunchFailure(entry.record, entry.memo, failure, now));
+    if (!entry) return;
+    // Nobody could give a static task another place or another spec: it waits until what it lacks is there.
+    const waits = failure.kind === 'rejected' && this.#statics.has(taskId);
+    const counted: LaunchFailure = waits ? { kind: 'retry', message: failure.message } : failure;
+    Object.assign(entry, afterLaunchFailure(entry.record, entry.memo, counted, now));
   }
 
   failed(taskId: string, now: number): void {

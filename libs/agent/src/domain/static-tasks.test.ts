@@ -78,6 +78,15 @@ describe('static tasks', () => {
     expect(act(3)).toEqual(['launch api']);
   });
 
+  it('are never given up: what cannot be started waits for what it lacks', () => {
+    const { tasks, id, act } = setUp(manifest());
+    expect(act(0)).toEqual(['launch store']);
+    tasks.launchFailed(id('store'), { kind: 'rejected', message: 'image not on node' }, 1);
+    expect(act(2)).toEqual([]);
+    expect(tasks.staticStates().get('store')).toContain('image not on node');
+    expect(act(10_000)).toEqual(['launch store']);
+  });
+
   it('a one-shot that fails is tried again, and what waits for it waits', () => {
     const { see, act } = setUp(manifest());
     act(0);
