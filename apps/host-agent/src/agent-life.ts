@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterState, NatsUsers, NodeState } from '@berth/agent';
 import { joinCluster } from '@berth/agent';
 import { helloOf } from '@berth/contracts';
 import { CertStore } from '@berth/identity';
 import type { Identity } from '@berth/kernel';
-import { assert } from '@berth/kernel';
+import { assert, BerthError } from '@berth/kernel';
 import { fileTls } from '@berth/rpc';
 import type { Base } from './base.ts';
 import type { Config } from './config.ts';
@@ -169,7 +169,7 @@ export class AgentLife {
     known: NodeState | undefined,
   ): Promise<NodeState | undefined> {
     const base = this.#base;
-    const token = cluster ? ((await base.files.token()) ?? '') : tokenOf(base.config);
+    const token = async () => (cluster ? ((await base.files.token()) ?? '') : tokenOf(base.config));
     const request = async () => {
       const address = cluster?.advertise ?? known?.advertise ?? (await this.#ownAddress());
       return {
@@ -178,9 +178,14 @@ export class AgentLife {
       };
     };
     const flow = { ...base.ports, port: certificates, files: base.files, board: base.board };
-    const joined = await joinCluster(flow, token, request, base.signal);
-    if (joined) await base.members.update(joined.response.members);
-    return joined?.node;
+    const newcomer = !cluster && !known;
+    const joined = await joinCluster({ ...flow, newcomer }, token, request, base.signal);
+    if (!joined) return undefined;
+    await base.members.update(joined.response.members);
+    // It is of no use to this host any more, but of much to whoever reads its disk.
+    const { joinTokenFile, stateDir } = base.config;
+    if (!cluster && joinTokenFile.startsWith(`${stateDir}/`)) rmSync(joinTokenFile, { force: true });
+    return joined.node;
   }
 
   async #ownAddress(): Promise<string> {
@@ -191,5 +196,11 @@ export class AgentLife {
 }
 
 function tokenOf({ joinToken, joinTokenFile }: Config): string {
-  return joinToken !== '' ? joinToken : readFileSync(joinTokenFile, 'utf8').trim();
+  if (joinToken !== '') return joinToken;
+  if (existsSync(joinTokenFile)) return readFileSync(joinTokenFile, 'utf8').trim();
+  throw new BerthError(
+    'InvalidArgument',
+    `there is no join token at ${joinTokenFile}. Remedy: write one there that \`berth cluster token\` gives`,
+    { reason: 'NO_TOKEN' },
+  );
 }

@@ -9,11 +9,15 @@ export function ownAddressTowards(peer: string): Promise<string> {
   const at = peer.lastIndexOf(':');
   const socket = createSocket('udp4');
   return new Promise<string>((resolve, reject) => {
-    socket.on('error', (cause) =>
-      reject(
-        new BerthError('Unavailable', `there is no way to ${peer}: ${cause.message}`, { reason: 'NO_ROUTE', cause }),
-      ),
-    );
-    socket.connect(Number(peer.slice(at + 1)), peer.slice(0, at), () => resolve(socket.address().address));
+    // Node's types leave out that the callback is told of a failure.
+    const connected = (cause?: Error): void => {
+      if (cause === undefined) resolve(socket.address().address);
+      else
+        reject(
+          new BerthError('Unavailable', `there is no way to ${peer}: ${cause.message}`, { reason: 'NO_ROUTE', cause }),
+        );
+    };
+    socket.on('error', connected);
+    socket.connect(Number(peer.slice(at + 1)), peer.slice(0, at), connected);
   }).finally(() => socket.close());
 }

@@ -19,6 +19,9 @@ export interface JoinPort {
   save(certificate: { readonly cert: string; readonly ca: string }): Promise<void>;
 }
 
+/** What its operator must mend: a damaged or ended token, a description that no registry takes. */
+const finalCodes = ['InvalidArgument', 'PermissionDenied'] as const;
+
 export interface JoinFlowOptions {
   readonly port: JoinPort;
   readonly files: StateFiles;
@@ -26,12 +29,15 @@ export interface JoinFlowOptions {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Logger;
+  /** It never was a node, and has nothing to keep running: what only its operator can mend is thrown, not tried again. */
+  readonly newcomer: boolean;
 }
 
-/** Joins, however long it takes: a control plane may still be starting. Resolves with the node this host has become. */
+/** Joins, however long it takes: a control plane may still be starting. Resolves with the node this host has become. The
+ *  token is asked for anew at each try: an operator may have brought another one. */
 export async function joinCluster(
   options: JoinFlowOptions,
-  token: string,
+  token: () => Promise<string>,
   request: () => Promise<Omit<JoinRequest, 'tokenSecret' | 'csr'>>,
   signal: AbortSignal,
 ): Promise<{ readonly node: NodeState; readonly response: JoinResponse } | undefined> {
@@ -41,7 +47,7 @@ export async function joinCluster(
   while (!signal.aborted) {
     try {
       const asked = await request();
-      const response = await port.join(token, { ...asked, csr });
+      const response = await port.join(await token(), { ...asked, csr });
       await port.save({ cert: response.certificatePem, ca: response.caPem });
       const node: NodeState = {
         clusterId: response.clusterId,
@@ -54,6 +60,7 @@ export async function joinCluster(
     } catch (error) {
       if (signal.aborted) break;
       if (!isBerthError(error)) throw error;
+      if (options.newcomer && finalCodes.some((code) => error.code === code)) throw error;
       board.set('starting', `waiting to join: ${error.message}`);
       if (retry.first) log.info({ error: error.message }, 'could not join yet; trying again');
       await retry.pause(signal);

@@ -8,13 +8,14 @@ const versionLengthMax = 64;
 const hostnamePattern = /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,252})$/u;
 
 /**
- * A node's record as it joins. Only the first node of a cluster is a manager by its own word: its agent made the CA. Later
- * ones become managers by promotion.
+ * A node's record as it joins. Only the first manager of a cluster is one by its own word: its agent made the CA. Later ones
+ * become managers by promotion.
  */
 export function joiningNode(input: {
   readonly nodeId: string;
   readonly description: Node;
   readonly publicKeySha256: string;
+  /** No node is a manager yet. */
   readonly first: boolean;
   readonly nowMs: number;
 }): NodeRecord {

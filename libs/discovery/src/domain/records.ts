@@ -55,6 +55,14 @@ export const nodeKeys: KeyFamily<NodeKey> = keyFamily<NodeKey>({
   id: (record) => [record.publicKeySha256],
 });
 
+/** `registry/manager/first`: the one node that was a manager by its own word. */
+export const firstManagers: KeyFamily<NodeKey> = keyFamily<NodeKey>({
+  owner: registryOwner,
+  kind: 'manager',
+  codec: NodeKey,
+  id: () => ['first'],
+});
+
 /** `registry/status/<node>` */
 export const statuses: KeyFamily<NodeStatusRecord> = keyFamily<NodeStatusRecord>({
   owner: registryOwner,

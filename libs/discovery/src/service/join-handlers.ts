@@ -4,7 +4,7 @@ import type { JoinRequest, JoinResponse, JoinServiceImplementation, Node } from 
 import type { CallerContext, Clock, Logger, Rng, Store } from '@berth/kernel';
 import { BerthError, isBerthError, newId } from '@berth/kernel';
 import { joiningNode } from '../domain/nodes.ts';
-import { isTokenValid, nodeKeys, nodes, registryOwner, tokens } from '../domain/records.ts';
+import { firstManagers, isTokenValid, nodeKeys, nodes, registryOwner, tokens } from '../domain/records.ts';
 import { writeNode } from '../domain/writes.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
 import type { CertificateTools } from './ports.ts';
@@ -87,9 +87,11 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
           { reason: 'NODE_LEFT' },
         );
       }
-      const first = before ? (before.value.node?.manager ?? false) : await this.#noNodeYet();
+      const first = before ? (before.value.node?.manager ?? false) : await this.#noManagerYet();
       const record = joiningNode({ nodeId, description, publicKeySha256, first, nowMs: clock.wall() });
       const writes = writeNode(new WriteSet(registryOwner), record, before);
+      // Of two that are both the first, one loses this claim, decides again, and is no manager.
+      if (record.node?.manager && !before) writes.create(firstManagers, { publicKeySha256, nodeId });
       try {
         return await issuer.issue(csr, { role: 'node', id: nodeId }, [description.address], writes);
       } catch (error) {
@@ -98,8 +100,10 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
     }
   }
 
-  async #noNodeYet(): Promise<boolean> {
-    const { entries } = await this.#options.store.list(nodes.prefix);
-    return entries.length === 0;
+  async #noManagerYet(): Promise<boolean> {
+    const { store } = this.#options;
+    // Clusters made before the claim existed have a manager without one.
+    const { entries } = await store.list(nodes.prefix);
+    return !entries.some((entry) => nodes.decode(entry).node?.manager);
   }
 }

@@ -112,6 +112,28 @@ describe('Join', () => {
     expect(Buffer.from(claim!.value).toString()).toContain(nodeId);
   });
 
+  it('of two that claim to be the first manager at once, one is', async () => {
+    const { run, replicas, catalog } = make({ replicas: 2 });
+    const ask = (handlers: (typeof replicas)[number]['join'], key: string) =>
+      handlers.join(
+        { tokenSecret: 'secret', csr: csr(key), node: describeNode({ hostname: key }), hello },
+        as({ role: 'anyone' }),
+      );
+    await run(Promise.all([ask(replicas[0]!.join, 'k1'), ask(replicas[1]!.join, 'k2')]));
+    const { nodes } = await run(catalog.listNodes({}, operator));
+    expect(nodes.filter(({ manager }) => manager).length).toBe(1);
+    expect(nodes.length).toBe(2);
+  });
+
+  it('makes a manager of the first that is one, whoever joined before', async () => {
+    const { run, joinNode, catalog } = make();
+    await joinNode('k1', describeNode({ hostname: 'h1', manager: false }));
+    await joinNode('k2', describeNode({ hostname: 'h2' }));
+    await joinNode('k3', describeNode({ hostname: 'h3' }));
+    const { nodes } = await run(catalog.listNodes({}, operator));
+    expect(nodes.filter(({ manager }) => manager).map(({ hostname }) => hostname)).toEqual(['h2']);
+  });
+
   it('two at once with one key make one node', async () => {
     const { join, run, replicas } = make({ replicas: 2 });
     const ask = (handlers: typeof join) =>
@@ -512,6 +534,26 @@ describe('certificates', () => {
       code: 'PermissionDenied',
       reason: 'NODE_UNKNOWN',
     });
+  });
+
+  it('a token more is valid beside those before it, for its time', async () => {
+    const { certificates, clock, run, joinNode, join, store } = make();
+    await expect(run(certificates.createToken({ ttlMs: 59_999 }, operator))).rejects.toMatchObject({
+      reason: 'BAD_TTL',
+    });
+    const { token, expiresAtMs } = await run(certificates.createToken({ ttlMs: 60_000 }, operator));
+    expect({ token, expiresAtMs }).toEqual({ token: 'token-new', expiresAtMs: clock.wall() + 60_000 });
+    await joinNode('k1');
+    const ask = (key: string) =>
+      run(join.join({ tokenSecret: 'new', csr: csr(key), node: describeNode(), hello }, as({ role: 'anyone' })));
+    expect((await ask('k2')).nodeId).not.toBe('');
+    await clock.advance(60_000);
+    await expect(ask('k3')).rejects.toMatchObject({ code: 'PermissionDenied', reason: 'BAD_TOKEN' });
+    // What has ended goes when another is made.
+    const rest = async () => (await store.list('registry/token/')).entries.length;
+    expect(await rest()).toBe(2);
+    await run(certificates.createToken({ ttlMs: 0 }, operator));
+    expect(await rest()).toBe(2);
   });
 
   it('a rotated token replaces the old one', async () => {
