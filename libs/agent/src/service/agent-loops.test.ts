@@ -42,25 +42,28 @@ class ControlPlane {
   #assigned = new Map<string, Assignment>();
   readonly #removed: string[] = [];
   #push: (step: SessionResponse) => void = () => {};
-  #down: (() => void)[] = [];
+  readonly #down = new Map<string, () => void>();
+  /** Where the node's last session and connection were opened. */
+  readonly holder = { session: '', connection: '' };
   readonly #rpc: MemoryRpc;
 
   constructor(memoryRpc: MemoryRpc) {
     this.#rpc = memoryRpc;
   }
 
-  up(): void {
+  /** Replicas at `s:<replica>` and `r:<replica>`, of one mind. */
+  up(replica = 1): void {
     const service = (name: string, address: string, services: Parameters<MemoryRpc['serve']>[0]['services']) =>
-      this.#rpc.serve({ identity: { role: 'service', name }, address, services });
-    this.#down = [
-      service('scheduler', 's:1', [bind(rpc.dispatch, this.#dispatch())]),
-      service('registry', 'r:1', [bind(rpc.presence, this.#presence())]),
-    ];
+      this.#down.set(address, this.#rpc.serve({ identity: { role: 'service', name }, address, services }));
+    service('scheduler', `s:${replica}`, [bind(rpc.dispatch, this.#dispatch(`s:${replica}`))]);
+    service('registry', `r:${replica}`, [bind(rpc.presence, this.#presence(`r:${replica}`))]);
   }
 
-  down(): void {
-    for (const end of this.#down) end();
-    this.#down = [];
+  down(...addresses: readonly string[]): void {
+    for (const address of addresses.length > 0 ? addresses : [...this.#down.keys()]) {
+      this.#down.get(address)?.();
+      this.#down.delete(address);
+    }
   }
 
   assign(...assignments: Assignment[]): void {
@@ -101,7 +104,7 @@ class ControlPlane {
     };
   }
 
-  #dispatch() {
+  #dispatch(address: string) {
     const plane = this;
     return {
       async *session(
@@ -109,6 +112,7 @@ class ControlPlane {
         context: { signal: AbortSignal },
       ) {
         plane.sinces.push(request.since?.revision);
+        plane.holder.session = address;
         const full = request.full || request.since === undefined;
         const queue = [plane.#step(full, [...plane.#assigned.values()], plane.#removed)];
         let wake = () => {};
@@ -138,14 +142,21 @@ class ControlPlane {
     };
   }
 
-  #presence() {
+  #presence(address: string) {
     const plane = this;
     return {
       async *connect(requests: AsyncIterable<{ step?: { $case: string; value: unknown } | undefined }>) {
         for await (const { step } of requests) {
           if (step?.$case === 'heartbeat') plane.heartbeats.push(step.value as Heartbeat);
           if (step?.$case !== 'hello') continue;
-          const members = [{ identity: 'service:scheduler', instance: 'i', address: 's:1', hostname: '', version: '' }];
+          plane.holder.connection = address;
+          const members = [...plane.#down.keys()].map((at) => ({
+            identity: at.startsWith('s') ? 'service:scheduler' : 'service:registry',
+            instance: at,
+            address: at,
+            hostname: '',
+            version: '',
+          }));
           yield { heartbeatIntervalMs: 500, leaseMs: 3000, members, epoch: 'e' };
         }
       },
@@ -347,7 +358,34 @@ const onNetwork = {
   assignment: { drainDelayMs: 2000 },
 };
 
-describe('two schedulers', () => {
+describe('two replicas of each service', () => {
+  /** Silence is noticed after 2.5 s; the memory network then tries the cut address for one more. */
+  const withinMs = 4_000;
+  it.each(['killed', 'cut off'])('%s where session and connection are: another has them soon', async (how) => {
+    world = new World();
+    const { plane, clock, runtime } = world;
+    plane.up(1);
+    plane.up(2);
+    await world.agent();
+    plane.assign(assignmentFixture('a', onNetwork));
+    await world.until('a', 'running 1');
+    await clock.advance(1_000);
+    for (const kind of ['session', 'connection'] as const) {
+      const address = plane.holder[kind];
+      const announced = plane.announcements.length;
+      if (how === 'killed') plane.down(address);
+      else world.rpc.cut('node:n1', address);
+      await clock.advanceUntil(() => plane.holder[kind] !== address, withinMs);
+      await clock.advance(1_000);
+      expect(plane.heartbeats.at(-1)).toMatchObject({ dispatchSynced: true });
+      // What a new connection's registry holds of us is said anew.
+      if (kind === 'connection') expect(plane.announcements.slice(announced)).toMatchObject([{ full: true }]);
+    }
+    runtime.exit(runtime.of('a')!.id, 3);
+    await world.until('a', 'running 2');
+    expect(plane.endpoints.size).toBe(1);
+  });
+
   it('an agent that has restarted takes nothing from the one that lags behind what it has applied', async () => {
     const { plane, clock, runtime } = await begin();
     plane.assign(assignmentFixture('a'));
