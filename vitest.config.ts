@@ -2,9 +2,10 @@ import { defineConfig } from 'vitest/config';
 
 // Most of what the tests with real parts do is waiting, so two files run at a time; in CI one, where nobody waits for it.
 const atATime = process.env['CI'] ? 1 : 2;
+const hosts = 'e2e/src/hosts/**/*.e2e.test.ts';
 const skip = ['**/node_modules/**', '**/dist/**'];
 
-// Three kinds of tests, one vitest project each. Run one with `vitest run --project unit [path]`.
+// Kinds of tests, one vitest project each. Run one with `vitest run --project unit [path]`.
 export default defineConfig({
   test: {
     projects: [
@@ -32,11 +33,23 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['{apps,deploy,e2e,examples,libs}/**/*.e2e.test.ts'],
-          exclude: skip,
+          exclude: [...skip, hosts],
           maxWorkers: atATime,
           // One process for many files: in each, those that leave a cluster as they found it share one.
           isolate: false,
           testTimeout: 300_000,
+          hookTimeout: 600_000,
+        },
+      },
+      {
+        // The whole of Berth on several hosts, with their faults: one after the other on one cluster that all share.
+        test: {
+          name: 'hosts',
+          include: [hosts],
+          exclude: skip,
+          maxWorkers: 1,
+          isolate: false,
+          testTimeout: 900_000,
           hookTimeout: 600_000,
         },
       },

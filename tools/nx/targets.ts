@@ -64,7 +64,9 @@ function targetsOf(root: string, workspaceRoot: string): Record<string, TargetCo
   }
   // Real etcd, NATS and Docker take part: never cached, never two at a time.
   if (has('**/*.it.test.ts')) targets['it'] = command(`vitest run --project it ${root}`, uncached);
-  if (has('**/*.e2e.test.ts')) targets['e2e'] = command(`vitest run --project e2e ${root}`, uncached);
+  if (has('**/*.e2e.test.ts')) {
+    targets['e2e'] = command(`vitest run --project e2e --project hosts ${root}`, uncached);
+  }
   if (existsSync(join(workspaceRoot, root, 'src/main.ts')) && root.startsWith('apps/')) {
     const output = `dist/${relative('apps', root)}`;
     targets['build'] = command(`node tools/build/bundle.ts ${root} ${output}`, {

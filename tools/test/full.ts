@@ -26,6 +26,11 @@ const parts: Readonly<Record<string, Part>> = {
     limitMs: hourMs,
   },
   store: { what: 'store over etcd, with faults', project: 'it', paths: ['libs/platform/store-etcd'], limitMs: hourMs },
+  hosts: {
+    what: 'the whole of Berth on several hosts, with their faults',
+    project: 'hosts',
+    limitMs: 1.25 * hourMs,
+  },
   e2e: { what: 'the whole of Berth on a host of its own', project: 'e2e', limitMs: 2 * hourMs },
 };
 

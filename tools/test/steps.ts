@@ -34,6 +34,7 @@ export const steps: readonly Step[] = [
   },
   vitest('it', 'contract suites against real etcd, NATS, Docker and kernel', 10 * minuteMs),
   vitest('e2e', 'the whole of Berth on a host of its own', 15 * minuteMs),
+  vitest('hosts', 'the whole of Berth on several hosts, with their faults', 10 * minuteMs),
 ];
 
 function check(name: string, what: string, argv: readonly string[], limitMs: number): Step {

@@ -1,7 +1,7 @@
 import { Judge } from '@berth/testing-judge';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from '../cluster.ts';
-import { sharedCluster } from '../cluster.ts';
+import { haCluster } from '../cluster.ts';
 import { helloService } from '../web-image.ts';
 
 const text = (replicas: number) => `
@@ -21,7 +21,7 @@ ${helloService}
 let cluster: Cluster;
 let judge: Judge;
 beforeAll(async () => {
-  cluster = await sharedCluster();
+  cluster = await haCluster();
   judge = new Judge(cluster);
 });
 afterAll(async () => {
@@ -40,7 +40,7 @@ describe('the judge', () => {
     await up(text(2));
     await judge.holds();
     const before = await judge.snapshot();
-    expect(before).toHaveLength(3);
+    expect(before).toHaveLength(5);
     await judge.untouched(before);
 
     // What was never acknowledged.
@@ -55,9 +55,9 @@ describe('the judge', () => {
     judge.promised(text(2));
     await cluster.docker(['pause', 'berth-agent']);
     try {
-      const [victim = ''] = await cluster.containers('judged', 'web');
+      const [victim = ''] = await cluster.containers('judged', 'caller');
       await cluster.docker(['pause', victim]);
-      expect(await rules()).toEqual(['missing']);
+      expect(new Set(await rules())).toEqual(new Set(['missing']));
       await cluster.docker(['unpause', victim]);
       // Nor does it answer for names meanwhile.
       expect(new Set(await rules())).toEqual(new Set(['name']));
