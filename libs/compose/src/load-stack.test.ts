@@ -124,11 +124,17 @@ describe('mounts', () => {
     ['volumes: ["data:/d"]', { type: 1, source: 'data', target: '/d', readOnly: false, createHostPath: false }],
     ['volumes: ["data:/d:ro,nocopy"]', { source: 'data', readOnly: true, volumeNocopy: true }],
     ['volumes: [/d]', { type: 1, source: '', target: '/d' }],
-    ['volumes: ["./d:/d"]', { type: 2, source: '/srv/shop/d', createHostPath: true }],
+    ['volumes: ["./d:/d"]', { type: 2, source: '/srv/shop/d', createHostPath: true, relativeSource: './d' }],
     ['volumes: ["../d:/d:rslave"]', { type: 2, source: '/srv/d', propagation: 'rslave' }],
-    ['volumes: ["/var/run/docker.sock:/var/run/docker.sock:ro"]', { source: '/var/run/docker.sock', readOnly: true }],
-    ['volumes: ["~/d:/d/"]', { type: 2, source: '/root/d', target: '/d' }],
-    ['volumes: [{type: bind, source: ., target: /d}]', { type: 2, source: '/srv/shop', createHostPath: false }],
+    [
+      'volumes: ["/var/run/docker.sock:/var/run/docker.sock:ro"]',
+      { source: '/var/run/docker.sock', readOnly: true, relativeSource: '' },
+    ],
+    ['volumes: ["~/d:/d/"]', { type: 2, source: '/root/d', target: '/d', relativeSource: '~/d' }],
+    [
+      'volumes: [{type: bind, source: ., target: /d}]',
+      { type: 2, source: '/srv/shop', createHostPath: false, relativeSource: '.' },
+    ],
     [
       'volumes: [{type: bind, source: /a, target: /d, bind: {create_host_path: true, propagation: shared}}]',
       { createHostPath: true, propagation: 'shared' },

@@ -14,6 +14,7 @@ const mount = {
   tmpfsMode: 0,
   createHostPath: false,
   volumeNocopy: false,
+  relativeSource: '',
 };
 const data = { name: 'data', driver: '', driverOpts: {}, labels: {}, externalName: '' };
 const shared = { ...data, name: 'shared', externalName: 'everybodys' };

@@ -257,6 +257,7 @@ test('published ports come back with real numbers; limits, volumes and mounts ar
     tmpfsMode: 0,
     createHostPath: false,
     volumeNocopy: false,
+    relativeSource: '',
     ...m,
   }));
   const assignment = assignmentFixture('ports', {

@@ -27,6 +27,7 @@ function mount(spec: Partial<Mount> & Pick<Mount, 'type' | 'target'>): Mount {
     tmpfsMode: 0,
     createHostPath: false,
     volumeNocopy: false,
+    relativeSource: '',
     ...spec,
     target: resolve('/', spec.target),
   };
@@ -77,7 +78,7 @@ function shortMount(field: Field, surroundings: Surroundings): Mount | undefined
   const path = hostPath(field, source, surroundings);
   if (path === undefined) return undefined;
   if (options.volumeNocopy) return field.fail('nocopy is for volumes, not for host paths', 'remove nocopy');
-  return mount({ ...options, type: MountType.MOUNT_TYPE_BIND, source: path, target, createHostPath: true });
+  return mount({ ...options, ...hostSource(source, path), target, createHostPath: true });
 }
 
 function namedMount(field: Field, source: string, target: string, options: Partial<Mount>): Mount | undefined {
@@ -106,6 +107,15 @@ function shortOptions(field: Field, mode: string): Partial<Mount> {
     }
   }
   return options;
+}
+
+/** A bind of a path; one that is not absolute in the file is one of the host where the file is. */
+function hostSource(written: string, path: string): Pick<Mount, 'type' | 'source' | 'relativeSource'> {
+  return {
+    type: MountType.MOUNT_TYPE_BIND,
+    source: path,
+    relativeSource: written.startsWith('/') ? '' : written,
+  };
 }
 
 /** The absolute path of a host path: `~` is the caller's home, relative ones start from the project's folder. */
@@ -169,7 +179,7 @@ function bindMount(
   if (options?.get('selinux')?.oneOf(['z', 'Z']) !== undefined) options.warn(selinuxNote);
   const path = hostPath(field.get('source') ?? field, source, surroundings);
   if (path === undefined) return undefined;
-  return mount({ type: MountType.MOUNT_TYPE_BIND, source: path, target, readOnly, propagation, createHostPath });
+  return mount({ ...hostSource(source, path), target, readOnly, propagation, createHostPath });
 }
 
 function absoluteTarget(field: Field): string | undefined {

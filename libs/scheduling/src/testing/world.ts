@@ -13,6 +13,7 @@ import { defaultLimits } from '../domain/orchestration/types.ts';
 import type { Round } from '../domain/round.ts';
 import { decideRound } from '../domain/round.ts';
 import { acceptRemoval, acceptStack, givesWay, normalise } from '../domain/stack/accept.ts';
+import { bindNodeOf } from '../domain/stack/binds.ts';
 import { families, owner } from '../domain/state/families.ts';
 import { Nodes } from '../domain/state/nodes.ts';
 import { SchedulerView } from '../domain/view/scheduler-view.ts';
@@ -62,6 +63,7 @@ export class World {
     const acceptance = acceptStack(this.records, normalise(spec), {
       newId: this.#newId(),
       expectedVersion: undefined,
+      bindNode: () => bindNodeOf(spec, this.nodes.present()),
       givesWay: (stackId) => givesWay(this.records, this.nodes.view(this.records), stackId),
       eligible: ({ constraints }) => eligibleNodes(this.nodes.view(this.records), constraints).length,
     });

@@ -30,6 +30,7 @@ export function demandOf(
     volumeNodes,
     volumesDeparting: nodesWith(departing, task.namespace, names),
     failuresOn: failures.get(task.slot) ?? new Map(),
+    ...(version.bindNodeId === '' ? {} : { bindNode: version.bindNodeId }),
     ...(task.nodeId === '' ? {} : { onlyNode: task.nodeId }),
   };
 }

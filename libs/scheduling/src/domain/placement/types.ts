@@ -23,6 +23,8 @@ export interface Demand {
   readonly volumeNodes: ReadonlyMap<string, string>;
   /** Nodes that have yet to delete volumes of these names, of a stack that is gone. */
   readonly volumesDeparting?: ReadonlySet<string>;
+  /** Only this node has the relative paths that it mounts. */
+  readonly bindNode?: string;
   /** Only this node will do: a global service's task. */
   readonly onlyNode?: string;
   /** Failed or refused tasks of its slot at this spec version, by node: others are tried first. */

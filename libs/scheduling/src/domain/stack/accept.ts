@@ -37,6 +37,8 @@ export interface AcceptOptions {
   /** Version that the stack must still be at; 0: it must not exist. Undefined: whatever it is. */
   readonly expectedVersion: number | undefined;
   readonly eligible: EligibleNodes;
+  /** Node that has the relative paths its services mount, or none; throws where that is not clear. */
+  readonly bindNode: () => string;
   /** May a stack on its way out give its name to a new one? */
   readonly givesWay: (stackId: string) => boolean;
 }
@@ -58,7 +60,7 @@ export function normalise(spec: StackSpec): StackSpec {
  * Accepts a normalised spec whole: one value under one key, with the stack's version beside it, provided that nobody else
  * changed the stack meanwhile. FailedPrecondition with reason STACK_REMOVING while an earlier stack of the name goes, unless
  * it waits for lost nodes alone: then that one gives its name away, and is cleaned up when they return;
- * Conflict with reason VERSION_MISMATCH; InvalidArgument with reason SPEC_TOO_LARGE.
+ * Conflict with reason VERSION_MISMATCH; InvalidArgument with reason SPEC_TOO_LARGE, or RELATIVE_BIND.
  */
 export function acceptStack(records: Records, spec: StackSpec, options: AcceptOptions): Acceptance {
   const held = records.stacks.get(spec.namespace, spec.name);
@@ -91,7 +93,7 @@ export function acceptStack(records: Records, spec: StackSpec, options: AcceptOp
   if (held) writes.update(families.stack, record, held);
   else writes.create(families.stack, record);
   if (held && leaving) writes.create(families.leaving, held.value);
-  writes.put(families.spec, { stackId: stack.id, spec });
+  writes.put(families.spec, { stackId: stack.id, spec, bindNodeId: options.bindNode() });
   const changes = diffStack(specBefore, spec, options.eligible);
   return { kind: 'write', stack, groups: [...forgottenHomes(records, leaving), writes.group()], changes };
 }
@@ -176,6 +178,7 @@ function acceptVolumeRemoval(records: Records, { name, namespace, newId, volumes
   writes.put(families.spec, {
     stackId: stack.id,
     spec: StackSpecMessage.fromPartial({ namespace, name, volumes: left }),
+    bindNodeId: '',
   });
   writes.create(families.service, ServiceRecordMessage.fromPartial({ service, removing: true }));
   const version = { serviceId: service.id, version: 1, spec: { name: service.name }, volumes: left };

@@ -1,8 +1,9 @@
-import type { ServiceRecord, StackRecord } from '@berth/contracts/scheduler';
+import type { ServiceRecord, ServiceVersion, StackRecord } from '@berth/contracts/scheduler';
 import { UpdateState } from '@berth/contracts/scheduler';
 import type { ServiceSpec, StackSpec } from '@berth/contracts/workload';
 import { DesiredState, NetworkMode } from '@berth/contracts/workload';
 import type { Records } from '../state/records.ts';
+import { isPinned, relativeBinds } from './binds.ts';
 import { same } from './canonical.ts';
 import type { VersionContent } from './derive.ts';
 import { modeOf, replicasOf, sameVersion, versionContent } from './derive.ts';
@@ -14,14 +15,14 @@ export type StackAction =
       readonly kind: 'create-service';
       readonly stackId: string;
       readonly fields: ServiceFields;
-      readonly content: VersionContent;
+      readonly content: NewVersion;
     }
   | {
       readonly kind: 'change-service';
       readonly serviceId: string;
       readonly fields: ServiceFields;
       /** Content of the next spec version; absent when its tasks stay as they are. */
-      readonly content?: VersionContent;
+      readonly content?: NewVersion;
     }
   | { readonly kind: 'retire-service'; readonly serviceId: string }
   | { readonly kind: 'observe-stack'; readonly stackId: string; readonly version: number }
@@ -37,6 +38,9 @@ export interface ServiceFields {
   readonly replicas: number;
   readonly dependsOn: ServiceRecord['dependsOn'];
 }
+
+/** What the next spec version says. */
+export type NewVersion = VersionContent & Pick<ServiceVersion, 'bindNodeId'>;
 
 export interface StackScene {
   readonly record: StackRecord;
@@ -57,7 +61,7 @@ export function reconcileStack(scene: StackScene): StackAction[] {
 }
 
 function derivation({ record, records, eligible }: StackScene, stackId: string): StackAction[] {
-  const spec = records.specs.get(stackId)?.value.spec;
+  const { bindNodeId = '', spec } = records.specs.get(stackId)?.value ?? {};
   const version = record.stack?.version ?? 0;
   if (!spec || record.stack?.observedVersion === version) return [];
   const actions: StackAction[] = [];
@@ -68,7 +72,7 @@ function derivation({ record, records, eligible }: StackScene, stackId: string):
     }
   }
   for (const service of awaitedFirst(spec.services)) {
-    const action = serviceAction(records, stackId, spec, service, eligible);
+    const action = serviceAction(records, stackId, { spec, bindNodeId }, service, eligible);
     if (action) actions.push(action);
   }
   return [...actions, { kind: 'observe-stack', stackId, version }];
@@ -90,11 +94,12 @@ function awaitedFirst(services: readonly ServiceSpec[]): ServiceSpec[] {
 function serviceAction(
   records: Records,
   stackId: string,
-  stack: StackSpec,
+  stack: { readonly spec: StackSpec; readonly bindNodeId: string },
   spec: ServiceSpec,
   eligible: EligibleNodes,
 ): StackAction | undefined {
-  const content = versionContent(stack, spec);
+  const isBound = relativeBinds(spec).length > 0 && !isPinned(spec);
+  const content = { ...versionContent(stack.spec, spec), bindNodeId: isBound ? stack.bindNodeId : '' };
   const known = records.serviceNamed(stackId, spec.name)?.value;
   const fields = fieldsOf(spec, eligible);
   if (!known?.service) return { kind: 'create-service', stackId, fields, content };

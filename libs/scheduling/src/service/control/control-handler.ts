@@ -45,6 +45,7 @@ import { defaultNamespace, findNode, staticStackId } from '@berth/workload';
 import { eligibleNodes } from '../../domain/orchestration/global.ts';
 import type { Acceptance } from '../../domain/stack/accept.ts';
 import { acceptRemoval, acceptStack, givesWay, normalise } from '../../domain/stack/accept.ts';
+import { bindNodeOf, relativeBinds } from '../../domain/stack/binds.ts';
 import { same } from '../../domain/stack/canonical.ts';
 import { diffStack } from '../../domain/stack/diff.ts';
 import { validateStack } from '../../domain/stack/validate.ts';
@@ -93,6 +94,7 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
           newId: id,
           expectedVersion: request.expectedVersion,
           eligible: (service) => this.#eligible(service),
+          bindNode: () => this.#bindNode(spec),
           givesWay: (stackId) => nodesSynced() && givesWay(records, nodes.view(records), stackId),
         }),
       ),
@@ -108,8 +110,10 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
     const stack = records.stacks.get(spec.namespace, spec.name)?.value.stack;
     const now = stack && !stack.removing ? stack : undefined;
     const before = now && records.specs.get(now.id)?.value.spec;
+    const changes = diffStack(before, spec, (service) => this.#eligible(service));
+    if (changes.length > 0) this.#bindNode(spec);
     return {
-      changes: diffStack(before, spec, (service) => this.#eligible(service)),
+      changes,
       version: now?.version ?? 0,
       revision: this.#mirrors.feed.revision,
     };
@@ -244,6 +248,15 @@ export class ControlHandler implements ControlServiceImplementation<CallerContex
     const stack = this.#mirrors.records.stacks.get(namespace, name)?.value.stack;
     if (networks.length === 0 || (stack && !stack.removing && same(stack.networks, networks))) return;
     await this.#options.networkManager.checkStack({ namespace, stack: name, networks });
+  }
+
+  /** How many nodes there are counts only where the registry has said all. */
+  #bindNode(spec: StackSpec): string {
+    const { nodes, nodesSynced } = this.#mirrors;
+    if (!nodesSynced && spec.services.some((service) => relativeBinds(service).length > 0)) {
+      throw new BerthError('Unavailable', 'the registry does not say which nodes there are', { reason: 'NOT_SYNCED' });
+    }
+    return bindNodeOf(spec, nodes.present());
   }
 
   #eligible({ constraints }: ServiceSpec): number {

@@ -22,7 +22,11 @@ export interface SpecRecord {
   /** Stack's id. */
   stackId: string;
   /** The spec as accepted. */
-  spec: StackSpec | undefined;
+  spec:
+    | StackSpec
+    | undefined;
+  /** The cluster's only node when it was accepted, if a service of it mounts a relative path: that is where the path is. */
+  bindNodeId: string;
 }
 
 /** ServiceRecord is what a stack's spec says of a service now; what its tasks run stands in a ServiceVersion. */
@@ -56,6 +60,8 @@ export interface ServiceVersion {
   networks: NetworkSpec[];
   /** Named volumes it uses, as declared then. */
   volumes: VolumeSpec[];
+  /** Only node that has the relative paths it mounts; empty if it mounts none, or is pinned by a constraint. */
+  bindNodeId: string;
 }
 
 /** VolumePin says on which node a named volume lives: the one where it was first used. */
@@ -172,7 +178,7 @@ export const StackRecord: MessageFns<StackRecord, "berth.scheduler.v1.StackRecor
 };
 
 function createBaseSpecRecord(): SpecRecord {
-  return { stackId: "", spec: undefined };
+  return { stackId: "", spec: undefined, bindNodeId: "" };
 }
 
 export const SpecRecord: MessageFns<SpecRecord, "berth.scheduler.v1.SpecRecord"> = {
@@ -184,6 +190,9 @@ export const SpecRecord: MessageFns<SpecRecord, "berth.scheduler.v1.SpecRecord">
     }
     if (message.spec !== undefined) {
       StackSpec.encode(message.spec, writer.uint32(18).fork()).join();
+    }
+    if (message.bindNodeId !== "") {
+      writer.uint32(26).string(message.bindNodeId);
     }
     return writer;
   },
@@ -217,6 +226,14 @@ export const SpecRecord: MessageFns<SpecRecord, "berth.scheduler.v1.SpecRecord">
             message.spec = StackSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bindNodeId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -237,6 +254,11 @@ export const SpecRecord: MessageFns<SpecRecord, "berth.scheduler.v1.SpecRecord">
         ? globalThis.String(object.stack_id)
         : "",
       spec: isSet(object.spec) ? StackSpec.fromJSON(object.spec) : undefined,
+      bindNodeId: isSet(object.bindNodeId)
+        ? globalThis.String(object.bindNodeId)
+        : isSet(object.bind_node_id)
+        ? globalThis.String(object.bind_node_id)
+        : "",
     };
   },
 
@@ -248,6 +270,9 @@ export const SpecRecord: MessageFns<SpecRecord, "berth.scheduler.v1.SpecRecord">
     if (message.spec !== undefined) {
       obj.spec = StackSpec.toJSON(message.spec);
     }
+    if (message.bindNodeId !== "") {
+      obj.bindNodeId = message.bindNodeId;
+    }
     return obj;
   },
 
@@ -258,6 +283,7 @@ export const SpecRecord: MessageFns<SpecRecord, "berth.scheduler.v1.SpecRecord">
     const message = createBaseSpecRecord();
     message.stackId = object.stackId ?? "";
     message.spec = (object.spec !== undefined && object.spec !== null) ? StackSpec.fromPartial(object.spec) : undefined;
+    message.bindNodeId = object.bindNodeId ?? "";
     return message;
   },
 };
@@ -388,7 +414,7 @@ export const ServiceRecord: MessageFns<ServiceRecord, "berth.scheduler.v1.Servic
 };
 
 function createBaseServiceVersion(): ServiceVersion {
-  return { serviceId: "", version: 0, spec: undefined, networks: [], volumes: [] };
+  return { serviceId: "", version: 0, spec: undefined, networks: [], volumes: [], bindNodeId: "" };
 }
 
 export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.ServiceVersion"> = {
@@ -409,6 +435,9 @@ export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.Serv
     }
     for (const v of message.volumes) {
       VolumeSpec.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.bindNodeId !== "") {
+      writer.uint32(50).string(message.bindNodeId);
     }
     return writer;
   },
@@ -466,6 +495,14 @@ export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.Serv
             message.volumes.push(VolumeSpec.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.bindNodeId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -491,6 +528,11 @@ export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.Serv
         ? object.networks.map((e: any) => NetworkSpec.fromJSON(e))
         : [],
       volumes: globalThis.Array.isArray(object?.volumes) ? object.volumes.map((e: any) => VolumeSpec.fromJSON(e)) : [],
+      bindNodeId: isSet(object.bindNodeId)
+        ? globalThis.String(object.bindNodeId)
+        : isSet(object.bind_node_id)
+        ? globalThis.String(object.bind_node_id)
+        : "",
     };
   },
 
@@ -511,6 +553,9 @@ export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.Serv
     if (message.volumes?.length) {
       obj.volumes = message.volumes.map((e) => VolumeSpec.toJSON(e));
     }
+    if (message.bindNodeId !== "") {
+      obj.bindNodeId = message.bindNodeId;
+    }
     return obj;
   },
 
@@ -526,6 +571,7 @@ export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.Serv
       : undefined;
     message.networks = object.networks?.map((e) => NetworkSpec.fromPartial(e)) || [];
     message.volumes = object.volumes?.map((e) => VolumeSpec.fromPartial(e)) || [];
+    message.bindNodeId = object.bindNodeId ?? "";
     return message;
   },
 };

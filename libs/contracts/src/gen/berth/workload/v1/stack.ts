@@ -461,6 +461,11 @@ export interface Mount {
   createHostPath: boolean;
   /** A new named volume is not filled from the image's folder. */
   volumeNocopy: boolean;
+  /**
+   * A bind's source as written, where it starts from the file's folder or the caller's home ("./html", "~/data"): `source` is
+   * then a path of the host where the file was read, and means something else on every other. Empty for any other.
+   */
+  relativeSource: string;
 }
 
 /** Ulimit is a process limit. */
@@ -2080,6 +2085,7 @@ function createBaseMount(): Mount {
     tmpfsMode: 0,
     createHostPath: false,
     volumeNocopy: false,
+    relativeSource: "",
   };
 }
 
@@ -2113,6 +2119,9 @@ export const Mount: MessageFns<Mount, "berth.workload.v1.Mount"> = {
     }
     if (message.volumeNocopy !== false) {
       writer.uint32(72).bool(message.volumeNocopy);
+    }
+    if (message.relativeSource !== "") {
+      writer.uint32(82).string(message.relativeSource);
     }
     return writer;
   },
@@ -2202,6 +2211,14 @@ export const Mount: MessageFns<Mount, "berth.workload.v1.Mount"> = {
             message.volumeNocopy = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.relativeSource = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2245,6 +2262,11 @@ export const Mount: MessageFns<Mount, "berth.workload.v1.Mount"> = {
         : isSet(object.volume_nocopy)
         ? globalThis.Boolean(object.volume_nocopy)
         : false,
+      relativeSource: isSet(object.relativeSource)
+        ? globalThis.String(object.relativeSource)
+        : isSet(object.relative_source)
+        ? globalThis.String(object.relative_source)
+        : "",
     };
   },
 
@@ -2277,6 +2299,9 @@ export const Mount: MessageFns<Mount, "berth.workload.v1.Mount"> = {
     if (message.volumeNocopy !== false) {
       obj.volumeNocopy = message.volumeNocopy;
     }
+    if (message.relativeSource !== "") {
+      obj.relativeSource = message.relativeSource;
+    }
     return obj;
   },
 
@@ -2294,6 +2319,7 @@ export const Mount: MessageFns<Mount, "berth.workload.v1.Mount"> = {
     message.tmpfsMode = object.tmpfsMode ?? 0;
     message.createHostPath = object.createHostPath ?? false;
     message.volumeNocopy = object.volumeNocopy ?? false;
+    message.relativeSource = object.relativeSource ?? "";
     return message;
   },
 };
