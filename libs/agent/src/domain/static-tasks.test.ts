@@ -78,6 +78,16 @@ describe('static tasks', () => {
     expect(act(3)).toEqual(['launch api']);
   });
 
+  it('wait for 5 s at most before the next try, however often they have failed', () => {
+    const { see, act } = setUp(manifest());
+    expect(act(0)).toEqual(['launch store']);
+    for (let run = 1; run <= 10; run += 1) {
+      see('store', run, broken);
+      act(run * 10_000);
+      expect(act(run * 10_000 + 5_000)).toEqual(['launch store']);
+    }
+  });
+
   it('are never given up: what cannot be started waits for what it lacks', () => {
     const { tasks, id, act } = setUp(manifest());
     expect(act(0)).toEqual(['launch store']);

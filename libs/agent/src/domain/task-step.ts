@@ -10,6 +10,8 @@ import { byRun, hasEnded } from './task-record.ts';
 /** First wait before a launch that could not be made is tried again; doubled up to `retryMsMax`. */
 const retryMsMin = 250;
 const retryMsMax = 5_000;
+/** A static task that has failed again and again waits no longer than this: the whole cluster waits with it. */
+const staticDelayMsMax = 5_000;
 
 /** What the agent's shell is doing for a task right now: at most one thing at a time. */
 export type TaskOperation =
@@ -129,11 +131,12 @@ function judge(input: TaskInput): TaskInput {
   if (verdict.kind === 'failed') {
     return { ...input, record: { ...ended, final: 'failed', message: `${why}; ${verdict.why}` } };
   }
+  const delayMs = Math.min(verdict.delayMs, assignment?.task?.static ? staticDelayMsMax : Number.POSITIVE_INFINITY);
   return {
     ...input,
     // The next run's reports begin: it is due.
     record: { ...ended, run: record.run + 1, seq: 0, failuresInRow: verdict.failuresInRow },
-    memo: { ...memo, dueAt: input.now + verdict.delayMs, waiting: '' },
+    memo: { ...memo, dueAt: input.now + delayMs, waiting: '' },
   };
 }
 
