@@ -3,8 +3,9 @@ import type { RuntimeServiceImplementation } from '@berth/contracts/agent';
 import type { Change as NetworkChange, NetworkServiceImplementation } from '@berth/contracts/network';
 import { Network } from '@berth/contracts/network';
 import type { CatalogServiceImplementation, Node, Change as RegistryChange } from '@berth/contracts/registry';
+import { Endpoint } from '@berth/contracts/registry';
 import type { Assignment, ControlServiceClient, DispatchServiceClient, TaskView } from '@berth/contracts/scheduler';
-import type { TaskStatus } from '@berth/contracts/workload';
+import type { Task, TaskStatus } from '@berth/contracts/workload';
 import { DesiredState, TaskState, TaskStatus as TaskStatusMessage } from '@berth/contracts/workload';
 import type {
   BoundService,
@@ -125,6 +126,13 @@ export class TestCluster {
     this.registry.set({ scopes: [], key: `node/${node.id}`, resource: { $case: 'node', value: node } });
   }
 
+  /** Callers are told of a task on a network, or no longer. */
+  setEndpoint({ id: taskId, nodeId }: Pick<Task, 'id' | 'nodeId'>, networkId: string, announced: boolean): void {
+    const value = Endpoint.fromPartial({ taskId, nodeId, networkId, ip: '198.18.0.9', healthy: true });
+    const resource: RegistryChange['resource'] = announced ? { $case: 'endpoint', value } : undefined;
+    this.registry.set({ scopes: [], key: `endpoint/${networkId}/${taskId}`, resource });
+  }
+
   setNetwork(id: string, stackId: string | undefined): void {
     const resource: NetworkChange['resource'] =
       stackId === undefined
@@ -233,6 +241,7 @@ export class FakeAgent {
   /** Full sets received. */
   fullSets = 0;
   readonly #statuses = new Map<string, TaskStatus>();
+  readonly #announced = new Set<string>();
   readonly #client: DispatchServiceClient<CallExtra>;
   readonly #cluster: TestCluster;
   #since: Revision | undefined;
@@ -275,6 +284,23 @@ export class FakeAgent {
       statuses.push(next);
     }
     if (statuses.length > 0) await this.#client.reportStatus({ statuses });
+    this.#announce();
+  }
+
+  /** The registry serves endpoints of tasks that run and are to. */
+  #announce(): void {
+    for (const { spec, task } of this.assignments.values()) {
+      const serves =
+        task?.desired === DesiredState.DESIRED_STATE_RUNNING &&
+        this.#statuses.get(task.id)?.state === TaskState.TASK_STATE_RUNNING;
+      for (const { network } of spec?.networks ?? []) {
+        const key = `${network}/${task?.id}`;
+        if (!task || serves === this.#announced.has(key)) continue;
+        if (serves) this.#announced.add(key);
+        else this.#announced.delete(key);
+        this.#cluster.setEndpoint(task, network, serves);
+      }
+    }
   }
 
   #next(assignment: Assignment): Partial<TaskStatus> {
