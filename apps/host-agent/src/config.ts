@@ -31,6 +31,7 @@ export const schema = z.object({
   etcdPeerPort: port(7442).describe("Peer port of this manager's etcd."),
   etcdMetricsPort: port(7443).describe("Port of etcd's /health and /metrics, on 127.0.0.1."),
   natsPort: port(7451).describe("Port of this manager's NATS."),
+  vxlanPort: port(7461).describe('UDP port at which this host takes VXLAN packets of other hosts.'),
   natsHttpPort: port(7453).describe("Port of NATS's /healthz and /varz, on 127.0.0.1."),
   profiles: list()
     .refine((names) => names.every((name) => name === 'ha'), 'the only profile is ha')

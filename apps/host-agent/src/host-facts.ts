@@ -12,8 +12,8 @@ export function routesOf(table: string): readonly string[] {
   return lines.flatMap((line) => {
     const fields = line.split('\t');
     const [device = '', destination, mask] = [fields[0], fields[1], fields[7]];
-    // Bridges of ours are no foreign routes: an init that is tried again would find its own.
-    if (destination === undefined || mask === undefined || device.startsWith('bt')) return [];
+    // Bridges and overlays of ours are no foreign routes: an init that is tried again would find its own.
+    if (destination === undefined || mask === undefined || /^b[tx]/u.test(device)) return [];
     return [`${address(destination)}/${prefixLength(mask)}`];
   });
 }

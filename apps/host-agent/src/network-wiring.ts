@@ -1,7 +1,18 @@
+import { isIPv4 as isIpv4 } from 'node:net';
 import type { DockerNetworks, TaskNetwork } from '@berth/agent';
-import { BridgeTaskNetwork, DnsServer, DnsTable, EndpointCache, HostFirewall } from '@berth/agent';
+import {
+  BridgeTaskNetwork,
+  DnsServer,
+  DnsTable,
+  EndpointCache,
+  HostFirewall,
+  HostKernelNetwork,
+  HostNetwork,
+  PeerCache,
+} from '@berth/agent';
 import { ScopeReader } from '@berth/changes';
 import { rpc } from '@berth/contracts';
+import { Change as NetworkChange } from '@berth/contracts/network';
 import { Change } from '@berth/contracts/registry';
 import { connectNats } from '@berth/events-nats';
 import type { RpcDialer } from '@berth/kernel';
@@ -12,6 +23,7 @@ import type { Base } from './base.ts';
 import { hostNameServers } from './host-facts.ts';
 
 const registry = 'registry';
+const network = 'network';
 const nats = { role: 'service', name: 'nats' } as const;
 
 /** Networks of this node's tasks: bridges, rules and names. */
@@ -19,6 +31,8 @@ export async function wireNetwork(
   base: Base,
   host: {
     readonly clusterId: string;
+    /** Address at which others reach this host. */
+    readonly advertise: string;
     readonly dialer: RpcDialer;
     readonly engine: DockerNetworks;
     readonly tls: TlsSource;
@@ -46,41 +60,84 @@ export async function wireNetwork(
     rng,
     logger: log,
   });
-  const reader = new ScopeReader<Change>({
+  const common = { bus, clock, rng, log };
+  const endpointReader = new ScopeReader<Change>({
+    ...common,
     owner: registry,
-    bus,
-    clock,
-    rng,
-    log,
     fromJson: (json) => Change.fromJSON(json),
     changes: (scope, since) => catalog.changes({ scope, since }),
     compareHeads: async (heads, since) => (await catalog.compareHeads({ heads: [...heads], since })).heads,
     onStep: (scope, step) => endpoints.apply(networkOf(scope), step),
   });
+
+  // Ways to other hosts: who holds which block, in the same manner.
+  const manager = host.dialer.client(rpc.network, members.target('network-manager'));
+  const peers = new PeerCache({ disk, clock, log, onChange: () => taskNetwork.peersChanged() });
+  await peers.load();
+  lives.add(peers.run(signal));
+  const peerReader = new ScopeReader<NetworkChange>({
+    ...common,
+    owner: network,
+    fromJson: (json) => NetworkChange.fromJSON(json),
+    changes: (scope, since) => manager.changes({ scope, since }),
+    compareHeads: async (heads, since) => (await manager.compareHeads({ heads: [...heads], since })).heads,
+    onStep: (scope, step) => peers.apply(networkOf(scope), step),
+  });
+  const followed = [
+    { reader: endpointReader, cache: endpoints },
+    { reader: peerReader, cache: peers },
+  ] as const;
   const follow = (networkIds: ReadonlySet<string>): void => {
     const scopes = new Set([...networkIds].map(networkScope));
-    for (const scope of reader.scopes) if (!scopes.has(scope)) reader.remove(scope);
-    for (const networkId of networkIds) reader.add(networkScope(networkId), endpoints.revisionOf(networkId));
-    endpoints.keep(networkIds);
+    for (const { reader, cache } of followed) {
+      for (const scope of reader.scopes) if (!scopes.has(scope)) reader.remove(scope);
+      for (const networkId of networkIds) reader.add(networkScope(networkId), cache.revisionOf(networkId));
+      cache.keep(networkIds);
+    }
   };
 
+  const address = { address: host.advertise, vxlanPort: config.vxlanPort };
   const taskNetwork = new BridgeTaskNetwork({
-    client: host.dialer.client(rpc.network, members.target('network-manager')),
+    client: manager,
     engine: host.engine,
-    firewall: new HostFirewall({ clusterId: host.clusterId }),
+    host: new HostNetwork({
+      clusterId: host.clusterId,
+      host: address,
+      kernel: new HostKernelNetwork({ clusterId: host.clusterId, address: host.advertise }),
+      firewall: new HostFirewall({ clusterId: host.clusterId }),
+      nameServer,
+      log,
+      leasesOf: (networkId) => peers.leasesOf(networkId),
+      parts: () => partsOf(base),
+    }),
+    address,
     nameServer,
     dns,
     clock,
     log,
     onNetworks: follow,
   });
+  members.onChange(() => taskNetwork.peersChanged());
   lives.add(taskNetwork.run(signal));
   return {
     taskNetwork,
     live: () => {
-      lives.add(reader.run(signal));
+      for (const { reader } of followed) lives.add(reader.run(signal));
       signal.addEventListener('abort', () => void bus.close());
     },
+  };
+}
+
+/** Hosts of the cluster, and the ports of its parts: those that the member list names, and those that this host gives to
+ *  its own, which are the same on all hosts unless somebody has set them. */
+function partsOf({ members, config }: Base): { addresses: string[]; ports: number[] } {
+  const named = members.members.map(({ address }) => address);
+  const ports = Object.entries(config).flatMap(([key, value]) =>
+    key.endsWith('Port') && typeof value === 'number' ? [value] : [],
+  );
+  return {
+    addresses: [...new Set(named.map((address) => address.slice(0, address.lastIndexOf(':'))).filter(isIpv4))],
+    ports: [...new Set([...ports, ...named.map((address) => Number(address.slice(address.lastIndexOf(':') + 1)))])],
   };
 }
 

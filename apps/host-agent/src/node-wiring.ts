@@ -72,6 +72,7 @@ export async function wireNode(
   const networks = new DockerNetworks(base.calls, host.clusterId);
   const network = await wireNetwork(base, {
     clusterId: host.clusterId,
+    advertise: host.advertise,
     dialer,
     engine: networks,
     tls: host.tls,

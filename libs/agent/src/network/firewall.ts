@@ -1,24 +1,23 @@
-import { execFile } from 'node:child_process';
-import { BerthError } from '@berth/kernel';
-import type { FirewallChange, FirewallSets, FirewallState } from '../domain/network/firewall.ts';
+import { BerthError, isBerthError } from '@berth/kernel';
+import type { FirewallChange, FirewallSetName, FirewallState } from '../domain/network/firewall.ts';
+import { firewallSetNames, noSets } from '../domain/network/firewall.ts';
 import type { Firewall } from '../service/network/ports.ts';
-import { chainRules, nftScript } from './nft-table.ts';
-
-const commandTimeoutMs = 10_000;
-const outputMaxBytes = 16 * 1024 * 1024;
+import { acceptMark, chainRules, nftScript } from './nft-table.ts';
+import type { RunCommand } from './run-command.ts';
+import { runCommand } from './run-command.ts';
 
 export interface HostFirewallOptions {
-  /** Cluster's id: names the table and marks the rules in DOCKER-USER. */
+  /** Cluster's id: names the table and marks the rule in DOCKER-USER. */
   readonly clusterId: string;
-  /** Runs a command with input; the default runs it on this host. */
-  readonly run?: (file: string, args: readonly string[], input?: string) => Promise<string>;
+  /** Default: on this host. */
+  readonly run?: RunCommand;
 }
 
 /** The host's packet filter, through nft and, for Docker's DOCKER-USER chain, iptables. */
 export class HostFirewall implements Firewall {
   readonly #table: string;
   readonly #comment: string;
-  readonly #run: (file: string, args: readonly string[], input?: string) => Promise<string>;
+  readonly #run: RunCommand;
 
   constructor(options: HostFirewallOptions) {
     this.#table = `berth-${options.clusterId.slice(0, 8)}`;
@@ -27,28 +26,36 @@ export class HostFirewall implements Firewall {
   }
 
   async read(): Promise<FirewallState> {
-    const tables = await this.#run('nft', ['list', 'tables', 'inet']);
-    const accepts = await this.#readAccepts();
-    if (!tables.split('\n').includes(`table inet ${this.#table}`))
-      return { table: 'absent', sets: emptySets(), accepts };
-    const dump: unknown = JSON.parse(await this.#run('nft', ['-j', 'list', 'table', 'inet', this.#table]));
-    return { ...readTable(dump), accepts };
+    const [dump, rules] = await Promise.all([this.#readTable(), this.#ownRules()]);
+    const wanted = `-m mark --mark ${acceptMark}/${acceptMark} -m comment --comment "${this.#comment}" -j ACCEPT`;
+    const accept = rules.length === 1 && rules[0] === wanted ? 'ok' : 'damaged';
+    return { ...dump, accept: rules.length === 0 ? 'absent' : accept };
   }
 
   async apply(change: FirewallChange): Promise<void> {
     const script = nftScript(this.#table, change);
     if (script !== '') await this.#run('nft', ['-f', '-'], script);
-    for (const pair of change.removeAccepts)
-      await this.#run('iptables', ['-w', '-D', 'DOCKER-USER', ...this.#rule(pair)]);
-    for (const pair of change.addAccepts) await this.#run('iptables', ['-w', '-I', 'DOCKER-USER', ...this.#rule(pair)]);
+    if (change.accept === 'keep') return;
+    for (const rule of await this.#ownRules()) {
+      await this.#run('iptables', ['-w', '-D', 'DOCKER-USER', ...words(rule)]);
+    }
+    if (change.accept === 'remove') return;
+    const mark = ['-m', 'mark', '--mark', `${acceptMark}/${acceptMark}`];
+    const comment = ['-m', 'comment', '--comment', this.#comment];
+    await this.#run('iptables', ['-w', '-I', 'DOCKER-USER', ...mark, ...comment, '-j', 'ACCEPT']);
   }
 
-  #rule(pair: string): string[] {
-    const [from = '', to = ''] = pair.split(' ');
-    return ['-i', from, '-o', to, '-m', 'comment', '--comment', this.#comment, '-j', 'ACCEPT'];
+  async #readTable(): Promise<Pick<FirewallState, 'table' | 'sets'>> {
+    try {
+      return tableOf(JSON.parse(await this.#run('nft', ['-j', 'list', 'table', 'inet', this.#table])));
+    } catch (error) {
+      if (!isBerthError(error) || !error.message.includes('No such file or directory')) throw error;
+      return { table: 'absent', sets: noSets };
+    }
   }
 
-  async #readAccepts(): Promise<Set<string>> {
+  /** Rules of this cluster in DOCKER-USER, as iptables prints them after the chain's name. */
+  async #ownRules(): Promise<string[]> {
     const rules = await this.#run('iptables', ['-w', '-S', 'DOCKER-USER']).catch((cause: unknown) => {
       throw new BerthError(
         'FailedPrecondition',
@@ -56,59 +63,52 @@ export class HostFirewall implements Firewall {
         { reason: 'NO_DOCKER_USER_CHAIN', cause },
       );
     });
-    const pairs = new Set<string>();
-    for (const rule of rules.split('\n')) {
-      if (!rule.includes(`--comment "${this.#comment}"`)) continue;
-      const from = /-i (\S+)/u.exec(rule)?.[1];
-      const to = /-o (\S+)/u.exec(rule)?.[1];
-      if (from !== undefined && to !== undefined) pairs.add(`${from} ${to}`);
-    }
-    return pairs;
+    return rules
+      .split('\n')
+      .filter((rule) => rule.includes(`--comment "${this.#comment}"`))
+      .map((rule) => rule.replace('-A DOCKER-USER ', ''));
   }
 }
 
-function emptySets(): FirewallSets {
-  return { bridges: new Set(), gateways: new Set(), peers: new Set(), internal: new Set() };
+/** Arguments as a shell would split them; iptables quotes with double quotes. */
+function words(rule: string): string[] {
+  return [...rule.matchAll(/"([^"]*)"|(\S+)/gu)].map(([, quoted, bare]) => quoted ?? bare ?? '');
 }
 
+interface NftSet {
+  readonly name: string;
+  readonly elem?: readonly unknown[];
+}
 interface NftObject {
-  readonly set?: { readonly name: string; readonly elem?: readonly unknown[] };
+  readonly set?: NftSet;
+  readonly map?: NftSet;
   readonly rule?: { readonly chain: string };
 }
 
 /** Reads `nft -j list table` (libnftables-json(5)). */
-function readTable(dump: unknown): Pick<FirewallState, 'table' | 'sets'> {
+export function tableOf(dump: unknown): Pick<FirewallState, 'table' | 'sets'> {
   const objects = (dump as { nftables?: readonly NftObject[] }).nftables ?? [];
   const rules: Record<string, number> = {};
-  const sets: Record<string, Set<string>> = {};
-  for (const object of objects) {
-    if (object.rule) rules[object.rule.chain] = (rules[object.rule.chain] ?? 0) + 1;
-    if (object.set) sets[object.set.name] = new Set((object.set.elem ?? []).map(elementOf));
+  const sets: Partial<Record<FirewallSetName, ReadonlySet<string>>> = {};
+  for (const { rule, set, map } of objects) {
+    if (rule) rules[rule.chain] = (rules[rule.chain] ?? 0) + 1;
+    const found = set ?? map;
+    if (found) sets[found.name as FirewallSetName] = new Set((found.elem ?? []).map(elementOf));
   }
-  const { bridges, gateways, peers, internal } = sets;
-  const whole = Object.entries(chainRules).every(([chain, count]) => rules[chain] === count);
-  if (!whole || !bridges || !gateways || !peers || !internal) return { table: 'damaged', sets: emptySets() };
-  return { table: 'ok', sets: { bridges, gateways, peers, internal } };
+  const whole =
+    Object.entries(chainRules).every(([chain, count]) => rules[chain] === count) &&
+    firewallSetNames.every((name) => sets[name] !== undefined);
+  return whole ? { table: 'ok', sets: { ...noSets, ...sets } } : { table: 'damaged', sets: noSets };
 }
 
+/** An element as `FirewallSets` has it: its parts with spaces between; of a map, key and value. */
 function elementOf(element: unknown): string {
-  if (typeof element === 'string') return element;
-  const parts = (element as { concat?: readonly unknown[] }).concat ?? [];
-  return parts.join(' ');
-}
-
-function runCommand(file: string, args: readonly string[], input?: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const options = { timeout: commandTimeoutMs, maxBuffer: outputMaxBytes, encoding: 'utf8' } as const;
-    const child = execFile(file, [...args], options, (error, stdout, stderr) => {
-      if (!error) resolve(stdout);
-      else {
-        const message = `${file} ${args.join(' ')}: ${stderr.trim() || error.message}`;
-        reject(new BerthError('Unavailable', message, { reason: 'HOST_COMMAND_FAILED', cause: error }));
-      }
-    });
-    // A program that ends before it has read all says why with its exit code.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(input ?? '');
-  });
+  if (typeof element === 'string' || typeof element === 'number') return String(element);
+  if (Array.isArray(element)) return element.map(elementOf).join(' ');
+  const { concat, prefix } = element as {
+    readonly concat?: readonly unknown[];
+    readonly prefix?: { readonly addr: string; readonly len: number };
+  };
+  if (prefix) return `${prefix.addr}/${prefix.len}`;
+  return (concat ?? []).map(elementOf).join(' ');
 }

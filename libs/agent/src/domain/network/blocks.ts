@@ -1,6 +1,8 @@
 import type { AdoptedTask, EngineNetwork, NetworkJoin } from '../task-network.ts';
 import type { Bridge } from './bridges.ts';
 import { bridgeDevice, gatewayOf, pickAddress } from './bridges.ts';
+import type { CarriedNetwork } from './kernel.ts';
+import type { Peer } from './peers.ts';
 
 /** A block of a network that this node holds. */
 export interface Block extends Bridge {
@@ -11,7 +13,16 @@ export interface Block extends Bridge {
   readonly dockerNetwork: string;
   /** Options that the file gives the network's driver. */
   readonly driverOpts: Readonly<Record<string, string>>;
+  readonly backend: string;
+  readonly vni: number;
+  /** The cluster's address pool in CIDR form. */
+  readonly pool: string;
+  /** The lease by which this node holds it. */
+  readonly leaseId: string;
 }
+
+/** Docker's own option for the MTU of a bridge's containers. */
+const mtuOption = 'com.docker.network.driver.mtu';
 
 /** What the labels of an engine network say, from which a restarted agent reads its blocks back. */
 export const blockLabels = {
@@ -22,6 +33,10 @@ export const blockLabels = {
   internal: 'berth.internal',
   /** JSON; absent where there are none. */
   driverOpts: 'berth.driver-opts',
+  backend: 'berth.backend',
+  vni: 'berth.vni',
+  pool: 'berth.pool',
+  lease: 'berth.lease',
 } as const;
 
 export interface LeasedBlock {
@@ -32,6 +47,11 @@ export interface LeasedBlock {
   readonly internal: boolean;
   /** Default: none. */
   readonly driverOpts?: Readonly<Record<string, string>>;
+  /** Default: vxlan. */
+  readonly backend?: string;
+  readonly vni?: number;
+  readonly pool?: string;
+  readonly leaseId?: string;
 }
 
 /**
@@ -48,6 +68,10 @@ export function blockOf(lease: LeasedBlock): Block {
   return {
     ...lease,
     driverOpts: lease.driverOpts ?? {},
+    backend: lease.backend || 'vxlan',
+    vni: lease.vni ?? 0,
+    pool: lease.pool ?? '',
+    leaseId: lease.leaseId ?? '',
     device,
     gateway: gatewayOf(lease.block),
     dockerNetwork: dockerNetworkName(lease, device),
@@ -61,8 +85,18 @@ export function labelsOf(block: Block): Record<string, string> {
     [blockLabels.network]: block.network,
     [blockLabels.stackId]: block.stackId,
     [blockLabels.internal]: String(block.internal),
+    [blockLabels.backend]: block.backend,
+    [blockLabels.vni]: String(block.vni),
+    [blockLabels.pool]: block.pool,
+    [blockLabels.lease]: block.leaseId,
     ...(Object.keys(block.driverOpts).length > 0 ? { [blockLabels.driverOpts]: JSON.stringify(block.driverOpts) } : {}),
   };
+}
+
+/** Options of the engine's driver for a block: what the file gives it, and the MTU if that does not. */
+export function engineOptionsOf(block: Block, mtu: number): Record<string, string> {
+  const given = Object.entries(block.driverOpts).filter(([option]) => !option.startsWith('berth.'));
+  return { [mtuOption]: String(mtu), ...Object.fromEntries(given) };
 }
 
 /** Reads a block back from an engine network; undefined if its labels or device are not as Berth writes them. */
@@ -78,8 +112,25 @@ export function blockOfEngineNetwork(found: EngineNetwork): Block | undefined {
     block: found.subnet,
     internal: found.labels[blockLabels.internal] === 'true',
     driverOpts: JSON.parse(found.labels[blockLabels.driverOpts] ?? '{}') as Record<string, string>,
+    backend: found.labels[blockLabels.backend] ?? '',
+    vni: Number(found.labels[blockLabels.vni] ?? 0),
+    pool: found.labels[blockLabels.pool] ?? '',
+    leaseId: found.labels[blockLabels.lease] ?? '',
   });
   return block.device === found.bridge ? block : undefined;
+}
+
+/** A place of a container: its address in a block. */
+export interface Place {
+  readonly ip: string;
+  readonly block: Block;
+}
+
+/** A container on several networks. */
+export interface Membership {
+  /** Where its default route leads. */
+  readonly wayOut: Place;
+  readonly others: readonly Place[];
 }
 
 interface HeldBlock {
@@ -166,6 +217,31 @@ export class BlockTable {
     for (const held of this.#byBlock.values()) {
       for (const ip of joins) if (held.used.get(ip) === taskId) held.used.delete(ip);
     }
+  }
+
+  /** Containers that are on several networks. */
+  memberships(): Membership[] {
+    const byDockerNetwork = new Map(this.blocks.map((block) => [block.dockerNetwork, block]));
+    return [...this.#joinsOfTask.values()].flatMap((joins) => {
+      const [wayOut, ...others] = joins
+        .flatMap(({ ip, dockerNetwork }) => {
+          const block = byDockerNetwork.get(dockerNetwork);
+          return block ? [{ ip, block }] : [];
+        })
+        // As Docker chooses the way out; see dockerNetworkName.
+        .sort((a, b) => (a.block.dockerNetwork < b.block.dockerNetwork ? -1 : 1));
+      return wayOut && others.length > 0 ? [{ wayOut, others }] : [];
+    });
+  }
+
+  /** Networks of the blocks, with what is known of other hosts. */
+  networks(peersOfNetwork: (networkId: string) => readonly Peer[] | undefined): CarriedNetwork[] {
+    return [...Map.groupBy(this.blocks, (block) => block.networkId).values()].flatMap((blocks) => {
+      const [first] = blocks.sort((a, b) => (a.block < b.block ? -1 : 1));
+      if (!first) return [];
+      const { networkId, backend, vni, gateway } = first;
+      return [{ networkId, backend, vni, gateway, peers: peersOfNetwork(networkId) }];
+    });
   }
 
   /** Networks that tasks of this node are on. */

@@ -37,7 +37,7 @@ export function parseBlock(block: string): { readonly first: number; readonly si
   return { first: address - (address % size), size, prefix };
 }
 
-function parseIp(ip: string): number | undefined {
+export function parseIp(ip: string): number | undefined {
   const bytes = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/u.exec(ip)?.slice(1).map(Number);
   if (!bytes || Math.max(...bytes) > 255) return undefined;
   return bytes.reduce((address, byte) => address * 256 + byte, 0);

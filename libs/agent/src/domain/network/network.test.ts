@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Block } from './blocks.ts';
 import { BlockTable, blockOf, blockOfEngineNetwork, labelsOf } from './blocks.ts';
 import { bridgeDevice, formatIp, gatewayOf, parseBlock, pickAddress } from './bridges.ts';
-import type { FirewallState } from './firewall.ts';
-import { desiredFirewall, diffFirewall } from './firewall.ts';
+import type { FirewallInput, FirewallState } from './firewall.ts';
+import { desiredFirewall, diffFirewall, firewallSetNames, noFirewall, noSets } from './firewall.ts';
 
 const bridges = fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { maxLength: 12 }).map((numbers) =>
   numbers.map((n) => ({
@@ -17,34 +18,42 @@ const bridges = fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { maxLength: 12 
   })),
 );
 
+const state = (blocks: Block[], over: Partial<FirewallInput> = {}): FirewallState =>
+  desiredFirewall({
+    clusterId: 'c1',
+    link: undefined,
+    blocks,
+    networks: [],
+    memberships: [],
+    parts: { addresses: [], ports: [] },
+    ...over,
+  });
+
 /** What the host would hold after a change. */
-const applied = (state: FirewallState, change: ReturnType<typeof diffFirewall>): FirewallState => {
-  if (!change) return state;
-  const empty = desiredFirewall([]).sets;
-  const base = change.table === 'keep' ? state.sets : empty;
+const applied = (before: FirewallState, change: ReturnType<typeof diffFirewall>): FirewallState => {
+  if (!change) return before;
+  const base = change.table === 'keep' ? before.sets : noSets;
   const sets = Object.fromEntries(
-    (['bridges', 'gateways', 'peers', 'internal'] as const).map((name) => [
-      name,
-      base[name].difference(change.remove[name]).union(change.add[name]),
-    ]),
+    firewallSetNames.map((name) => [name, base[name].difference(change.remove[name]).union(change.add[name])]),
   ) as unknown as FirewallState['sets'];
   return {
-    table: change.table === 'remove' ? 'absent' : change.table === 'create' ? 'ok' : state.table,
+    table: change.table === 'remove' ? 'absent' : change.table === 'create' ? 'ok' : before.table,
     sets,
-    accepts: state.accepts.difference(new Set(change.removeAccepts)).union(new Set(change.addAccepts)),
+    accept: change.accept === 'remove' ? 'absent' : change.accept === 'create' ? 'ok' : before.accept,
   };
 };
 
 describe('firewall', () => {
   it('a diff brings any state to the wanted one, and then there is nothing left to do', () => {
+    const condition = fc.constantFrom('ok' as const, 'damaged' as const, 'absent' as const);
     fc.assert(
-      fc.property(bridges, bridges, fc.constantFrom('ok', 'damaged', 'absent'), (before, after, table) => {
-        const held = desiredFirewall(before);
-        const actual: FirewallState = table === 'ok' ? held : { ...desiredFirewall([]), table, accepts: held.accepts };
-        const wanted = desiredFirewall(after);
-        const next = applied(actual, diffFirewall(actual, wanted));
+      fc.property(bridges, bridges, condition, condition, (before, after, table, accept) => {
+        const held = state(before);
+        const actual = table === 'ok' ? { ...held, accept } : { ...noFirewall, table, accept };
+        const wanted = state(after);
+        const next = applied(actual, diffFirewall(actual, wanted, []));
         expect(next).toEqual(wanted);
-        expect(diffFirewall(next, wanted)).toBeUndefined();
+        expect(diffFirewall(next, wanted, [])).toBeUndefined();
       }),
     );
   });
@@ -52,13 +61,9 @@ describe('firewall', () => {
   it('lets bridges through to each other within a network only', () => {
     fc.assert(
       fc.property(bridges, (list) => {
-        const { sets, accepts } = desiredFirewall(list);
+        const { sets } = state(list);
         for (const a of list)
-          for (const b of list) {
-            const pair = `${a.device} ${b.device}`;
-            expect(sets.peers.has(pair)).toBe(a.networkId === b.networkId);
-            expect(accepts.has(pair)).toBe(a.networkId === b.networkId && a !== b);
-          }
+          for (const b of list) expect(sets.peers.has(`${a.device} ${b.device}`)).toBe(a.networkId === b.networkId);
       }),
     );
   });

@@ -4,11 +4,13 @@ import { BerthError } from '@berth/kernel';
 import { MemoryLogger, VirtualClock } from '@berth/memory';
 import { expect, it } from 'vitest';
 import { DnsTable } from '../../domain/dns/dns-table.ts';
-import { desiredFirewall } from '../../domain/network/firewall.ts';
+import { noFirewall } from '../../domain/network/firewall.ts';
 import type { EngineNetwork, EngineNetworkSpec } from '../../domain/task-network.ts';
 import { BridgeTaskNetwork } from './bridge-task-network.ts';
+import { HostNetwork } from './host-network.ts';
 
 const signal = new AbortController().signal;
+const noKernel = { devices: new Map(), neighbours: new Map(), forwards: new Map(), routes: new Map() };
 
 /** A host with an engine, and a network-manager with blocks for everyone. */
 function setUp() {
@@ -20,7 +22,14 @@ function setUp() {
   /** True: the network-manager is away. */
   const manager = { away: false };
   const listening = new Set<string>();
-  let programmed = desiredFirewall([]);
+  const address = { address: '198.18.0.11', vxlanPort: 7461 };
+  const nameServer = {
+    get addresses() {
+      return [...listening];
+    },
+    listen: async (ip: string) => void listening.add(ip),
+    close: async (ip: string) => void listening.delete(ip),
+  };
   const network = new BridgeTaskNetwork({
     clock,
     log: new MemoryLogger(),
@@ -54,20 +63,22 @@ function setUp() {
         engine.delete(name);
       },
     },
-    firewall: {
-      read: async () => programmed,
-      // What is asked for is where it ends: the diff has tests of its own.
-      apply: async () => {
-        programmed = desiredFirewall([]);
+    host: new HostNetwork({
+      clusterId: 'c1',
+      host: address,
+      kernel: {
+        read: async () => ({ link: undefined, state: noKernel }),
+        apply: async () => {},
       },
-    },
-    nameServer: {
-      get addresses() {
-        return [...listening];
-      },
-      listen: async (address) => void listening.add(address),
-      close: async (address) => void listening.delete(address),
-    },
+      // What is asked for is not remembered: the diff has tests of its own.
+      firewall: { read: async () => noFirewall, apply: async () => {} },
+      nameServer,
+      log: new MemoryLogger(),
+      leasesOf: () => [],
+      parts: () => ({ addresses: [], ports: [] }),
+    }),
+    address,
+    nameServer,
   });
   const prepare = (taskId: string, stackId: string) =>
     network.prepare(

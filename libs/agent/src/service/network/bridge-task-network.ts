@@ -1,16 +1,21 @@
-import type { NetworkServiceClient } from '@berth/contracts/network';
+import type { Lease, Network, NetworkServiceClient } from '@berth/contracts/network';
 import type { CallExtra, Clock, Logger } from '@berth/kernel';
 import { assert, BerthError, isBerthError } from '@berth/kernel';
 import type { DnsTable } from '../../domain/dns/dns-table.ts';
 import type { Block } from '../../domain/network/blocks.ts';
-import { BlockTable, blockOf, blockOfEngineNetwork, labelsOf } from '../../domain/network/blocks.ts';
-import { desiredFirewall, diffFirewall } from '../../domain/network/firewall.ts';
+import { BlockTable, blockOf, blockOfEngineNetwork, engineOptionsOf, labelsOf } from '../../domain/network/blocks.ts';
+import { networkMtu } from '../../domain/network/kernel.ts';
 import type { AdoptedTask, NetworkJoin, PreparedNetworks, TaskNetworkRequest } from '../../domain/task-network.ts';
 import type { EngineNetworks, TaskNetwork } from '../task-network.ts';
-import type { Firewall, NameServer } from './ports.ts';
+import type { HostAddress, HostNetwork } from './host-network.ts';
+import type { NameServer } from './ports.ts';
 
 /** How often the host is compared with what it should be: what somebody removed by hand is back within this time. */
-const healIntervalMs = 5_000;
+const healIntervalMs = 3_000;
+/** And how often the engine's networks are: a look that costs the engine more than us. */
+const engineIntervalMs = 15_000;
+/** Changes that come together are programmed together. */
+const gatherMs = 20;
 const releaseRetryMs = 1_000;
 /** Others wait in turn behind a lease; a silent network-manager must not hold them up for long. */
 const leaseTimeoutMs = 3_000;
@@ -19,7 +24,8 @@ const dnsOptions = ['timeout:1', 'attempts:5'];
 export interface BridgeTaskNetworkOptions {
   readonly client: Pick<NetworkServiceClient<CallExtra>, 'leaseBlock' | 'releaseBlock' | 'listLeases'>;
   readonly engine: EngineNetworks;
-  readonly firewall: Firewall;
+  readonly host: HostNetwork;
+  readonly address: HostAddress;
   readonly nameServer: NameServer;
   readonly dns: DnsTable;
   readonly clock: Clock;
@@ -41,8 +47,12 @@ export class BridgeTaskNetwork implements TaskNetwork {
   readonly #inUse = new Set<string>();
   #queue: Promise<void> = Promise.resolve();
   #adopted = false;
-  /** Blocks were added since the host was last brought to match. */
+  /** Blocks or memberships have changed since the host was last brought to match. */
   #changed = false;
+  /** Something about other hosts has changed since then. */
+  #peersChanged = false;
+  /** Engine networks known to be there. */
+  readonly #made = new Set<string>();
   #wake: (() => void) | undefined;
 
   constructor(options: BridgeTaskNetworkOptions) {
@@ -54,11 +64,18 @@ export class BridgeTaskNetwork implements TaskNetwork {
     return this.#table.networkIds();
   }
 
+  /** Peers or members are not what they were: the host is brought to match soon. */
+  peersChanged(): void {
+    this.#peersChanged = true;
+    this.#wake?.();
+  }
+
   adopt(tasks: readonly AdoptedTask[]): Promise<void> {
     return this.#inTurn(async () => {
       for (const found of await this.#options.engine.list()) {
         const block = blockOfEngineNetwork(found);
         if (block) this.#table.addBlock(block);
+        if (block) this.#made.add(block.dockerNetwork);
         else this.#options.log.warn({ network: found.name }, 'network carries our label but is not ours: left alone');
       }
       for (const task of tasks) {
@@ -99,9 +116,13 @@ export class BridgeTaskNetwork implements TaskNetwork {
 
   release(taskId: string): Promise<void> {
     return this.#inTurn(async () => {
-      this.#options.dns.removeClient(this.#table.joinsOf(taskId).map((join) => join.ip));
+      const joins = this.#table.joinsOf(taskId);
+      this.#options.dns.removeClient(joins.map((join) => join.ip));
       this.#table.release(taskId);
+      // What let a container into several networks must be gone before its address is another's.
+      if (joins.length > 1) this.#changed = true;
       await this.#removeUnused();
+      if (this.#changed) await this.#makeHostMatch();
     });
   }
 
@@ -110,20 +131,29 @@ export class BridgeTaskNetwork implements TaskNetwork {
     const { clock } = this.#options;
     let compared = false;
     let healAtMs = clock.monotonic() + healIntervalMs;
+    let engineAtMs = clock.monotonic() + engineIntervalMs;
     while (!signal.aborted) {
+      let failed = false;
+      if (this.#adopted && this.#peersChanged) {
+        await clock.sleep(gatherMs, signal);
+        this.#peersChanged = false;
+        failed = !(await this.#attempt(signal, 'ways to other hosts do not match yet', () => this.#match()));
+      }
       if (this.#adopted && clock.monotonic() >= healAtMs) {
         healAtMs = clock.monotonic() + healIntervalMs;
-        await this.#attempt(signal, 'host networks do not match yet', async () => {
-          await this.#removeUnused();
-          await this.#makeHostMatch();
-        });
+        const engine = clock.monotonic() >= engineAtMs;
+        if (engine) engineAtMs = clock.monotonic() + engineIntervalMs;
+        await this.#attempt(signal, 'host networks do not match yet', () => this.#heal(engine));
       }
       if (this.#adopted && !compared) {
         compared = await this.#attempt(signal, 'leases not compared yet', () => this.#compareLeases(signal));
       }
       const released = await this.#releaseBlocks(signal);
-      const retryMs = released && compared ? Number.POSITIVE_INFINITY : releaseRetryMs;
-      await this.#sleep(Math.max(0, Math.min(retryMs, healAtMs - clock.monotonic())), signal);
+      this.#peersChanged ||= failed;
+      const idle = released && compared && !failed;
+      const news = this.#adopted && this.#peersChanged && !failed;
+      const retryMs = idle ? Number.POSITIVE_INFINITY : releaseRetryMs;
+      if (!news) await this.#sleep(Math.max(0, Math.min(retryMs, healAtMs - clock.monotonic())), signal);
     }
   }
 
@@ -140,60 +170,74 @@ export class BridgeTaskNetwork implements TaskNetwork {
   }
 
   async #join(request: TaskNetworkRequest, network: string, signal: AbortSignal): Promise<NetworkJoin> {
+    const { stackId, taskId } = request;
     for (;;) {
-      const join = this.#table.join(request.taskId, request.stackId, network);
-      if (join) return join;
-      const full = this.#table.blocksOf(request.stackId, network).map((block) => block.block);
-      const answer = await this.#options.client.leaseBlock(
-        { stackId: request.stackId, network, fullBlocks: full },
-        { signal, timeoutMs: leaseTimeoutMs },
-      );
-      if (!answer.network || !answer.lease || full.includes(answer.lease.block)) {
-        throw new BerthError('Internal', `network-manager gave no new block of network ${network}`, {
-          reason: 'BAD_LEASE',
-        });
+      const before = this.#table.joinsOf(taskId).length;
+      const join = this.#table.join(taskId, stackId, network);
+      if (join) {
+        const joins = this.#table.joinsOf(taskId).length;
+        if (joins > 1 && joins > before) this.#changed = true;
+        return join;
       }
-      const block = blockOf({
-        networkId: answer.network.id,
-        stackId: request.stackId,
-        network,
-        block: answer.lease.block,
-        internal: answer.network.internal,
-        driverOpts: answer.network.driverOpts,
-      });
-      this.#toRelease.delete(block.block);
+      // A release whose answer was lost may still be under way: it must not take away what is leased now.
+      for (const block of [...this.#toRelease.values()]) {
+        if (block.stackId === stackId && block.network === network) await this.#release(block, signal);
+      }
+      const full = this.#table.blocksOf(stackId, network).map((block) => block.block);
+      const block = await this.#lease(stackId, network, full, signal);
       this.#table.addBlock(block);
       this.#changed = true;
       this.#options.onNetworks(this.networkIds());
     }
   }
 
-  /** Makes engine networks, packet filter and listeners match the blocks. */
+  async #lease(stackId: string, network: string, fullBlocks: string[], signal: AbortSignal): Promise<Block> {
+    const { client, address } = this.#options;
+    const answer = await client.leaseBlock(
+      { stackId, network, fullBlocks, ...address },
+      { signal, timeoutMs: leaseTimeoutMs },
+    );
+    if (!answer.network || !answer.lease || fullBlocks.includes(answer.lease.block)) {
+      throw new BerthError('Internal', `network-manager gave no new block of network ${network}`, {
+        reason: 'BAD_LEASE',
+      });
+    }
+    return leased(answer.lease, { ...answer.network, stackId, name: network });
+  }
+
+  /** Makes engine networks match the blocks, then the host. */
   async #makeHostMatch(): Promise<void> {
-    const there = new Set((await this.#options.engine.list()).map((network) => network.name));
     for (const block of this.#table.blocks) {
-      if (there.has(block.dockerNetwork)) continue;
+      if (this.#made.has(block.dockerNetwork)) continue;
+      const mtu = networkMtu(block.backend, await this.#options.host.link());
       await this.#options.engine.create({
         name: block.dockerNetwork,
         bridge: block.device,
         subnet: block.block,
         gateway: block.gateway,
         labels: labelsOf(block),
-        options: block.driverOpts,
+        options: engineOptionsOf(block, mtu),
       });
+      this.#made.add(block.dockerNetwork);
     }
-    await this.#heal();
+    await this.#match();
     this.#changed = false;
   }
 
-  /** Brings packet filter and DNS listeners to what the blocks ask for. */
-  async #heal(): Promise<void> {
-    const { firewall, nameServer } = this.#options;
-    const change = diffFirewall(await firewall.read(), desiredFirewall(this.#table.blocks));
-    if (change) await firewall.apply(change);
-    const gateways = new Set(this.#table.blocks.map((block) => block.gateway));
-    for (const address of nameServer.addresses) if (!gateways.has(address)) await nameServer.close(address);
-    for (const address of gateways) await nameServer.listen(address);
+  #match(): Promise<void> {
+    return this.#options.host.match(this.#table);
+  }
+
+  /** Looks at the host, whatever was programmed, and at the engine now and then. With no block there is nothing to heal. */
+  async #heal(engine: boolean): Promise<void> {
+    await this.#removeUnused();
+    if (this.#table.blocks.length === 0 && !this.#changed) return;
+    if (engine) {
+      this.#made.clear();
+      for (const { name } of await this.#options.engine.list()) this.#made.add(name);
+    }
+    this.#options.host.doubt();
+    await this.#makeHostMatch();
   }
 
   /** Takes blocks without tasks off the host; they are handed back in the background. One that a container of somebody
@@ -203,12 +247,15 @@ export class BridgeTaskNetwork implements TaskNetwork {
     for (const block of this.#table.unused()) {
       if (!(await this.#removeNetwork(block.dockerNetwork))) continue;
       await this.#options.nameServer.close(block.gateway);
+      this.#made.delete(block.dockerNetwork);
       this.#table.removeBlock(block.block);
       this.#toRelease.set(block.block, block);
       removed += 1;
     }
     if (removed === 0) return;
-    await this.#heal();
+    // With a bridge the kernel drops the routes that name its address.
+    this.#options.host.doubt();
+    await this.#match();
     this.#options.onNetworks(this.networkIds());
     this.#wake?.();
   }
@@ -228,23 +275,26 @@ export class BridgeTaskNetwork implements TaskNetwork {
     }
   }
 
-  /** After a start: blocks that the network-manager thinks we hold, but of which nothing is on the host, go back. */
+  /** After a start: blocks that the network-manager thinks we hold, but of which nothing is on the host, go back; those
+   *  whose lease says another address or port than this host has now are leased again. */
   async #compareLeases(signal: AbortSignal): Promise<void> {
-    const { leases, networks } = await this.#options.client.listLeases({}, { signal });
+    const { client, address } = this.#options;
+    const { leases, networks } = await client.listLeases({}, { signal });
     const networkById = new Map(networks.map((network) => [network.id, network]));
     for (const lease of leases) {
       const network = networkById.get(lease.networkId);
-      if (this.#table.has(lease.block) || !network) continue;
-      this.#toRelease.set(
-        lease.block,
-        blockOf({
-          networkId: lease.networkId,
-          stackId: network.stackId,
-          network: network.name,
-          block: lease.block,
-          internal: network.internal,
-        }),
-      );
+      if (!network) continue;
+      const moved = lease.address !== address.address || lease.vxlanPort !== address.vxlanPort;
+      if (!this.#table.has(lease.block)) this.#toRelease.set(lease.block, leased(lease, network));
+      else if (moved && !network.deleting) {
+        const others = leases.filter((each) => each.networkId === network.id && each !== lease);
+        await this.#lease(
+          network.stackId,
+          network.name,
+          others.map(({ block }) => block),
+          signal,
+        );
+      }
     }
   }
 
@@ -252,14 +302,15 @@ export class BridgeTaskNetwork implements TaskNetwork {
   async #releaseBlocks(signal: AbortSignal): Promise<boolean> {
     for (const block of [...this.#toRelease.values()]) {
       // In turn with prepare: a block that was just leased again must not be handed back.
-      await this.#attempt(signal, `block ${block.block} not handed back yet`, async () => {
-        if (!this.#toRelease.has(block.block) || this.#table.has(block.block)) return;
-        const request = { networkId: block.networkId, block: block.block };
-        await this.#options.client.releaseBlock(request, { signal, timeoutMs: leaseTimeoutMs });
-        this.#toRelease.delete(block.block);
-      });
+      await this.#attempt(signal, `block ${block.block} not handed back yet`, () => this.#release(block, signal));
     }
     return this.#toRelease.size === 0;
+  }
+
+  async #release({ networkId, block, leaseId }: Block, signal: AbortSignal): Promise<void> {
+    if (!this.#toRelease.has(block)) return;
+    await this.#options.client.releaseBlock({ networkId, block, leaseId }, { signal, timeoutMs: leaseTimeoutMs });
+    this.#toRelease.delete(block);
   }
 
   #setDnsClient(joins: readonly NetworkJoin[]): void {
@@ -284,4 +335,21 @@ export class BridgeTaskNetwork implements TaskNetwork {
     await this.#options.clock.sleep(ms, AbortSignal.any([signal, woken.signal]));
     this.#wake = undefined;
   }
+}
+
+/** A lease as a block of this node. */
+function leased(lease: Lease, network: Network): Block {
+  const { id: networkId, stackId, name, internal, driverOpts, backend, vni, pool } = network;
+  return blockOf({
+    networkId,
+    stackId,
+    network: name,
+    block: lease.block,
+    internal,
+    driverOpts,
+    backend,
+    vni,
+    pool,
+    leaseId: lease.id,
+  });
 }
