@@ -1,10 +1,13 @@
-import { BerthError, isBerthError } from '@berth/kernel';
+import { isBerthError } from '@berth/kernel';
 import type { FirewallChange, FirewallSetName, FirewallState } from '../domain/network/firewall.ts';
 import { firewallSetNames, noSets } from '../domain/network/firewall.ts';
 import type { Firewall } from '../service/network/ports.ts';
 import { acceptMark, chainRules, nftScript } from './nft-table.ts';
 import type { RunCommand } from './run-command.ts';
 import { runCommand } from './run-command.ts';
+
+/** Docker's chain for others' rules, asked before its own. */
+const userChain = 'DOCKER-USER';
 
 export interface HostFirewallOptions {
   /** Cluster's id: names the table and marks the rule in DOCKER-USER. */
@@ -37,12 +40,17 @@ export class HostFirewall implements Firewall {
     if (script !== '') await this.#run('nft', ['-f', '-'], script);
     if (change.accept === 'keep') return;
     for (const rule of await this.#ownRules()) {
-      await this.#run('iptables', ['-w', '-D', 'DOCKER-USER', ...words(rule)]);
+      await this.#run('iptables', ['-w', '-D', userChain, ...words(rule)]);
     }
     if (change.accept === 'remove') return;
+    if (!(await this.#hasUserChain())) {
+      // Somebody has flushed all rules, Docker's too. It makes chain and jump like this at its next start.
+      await this.#run('iptables', ['-w', '-N', userChain]);
+      await this.#run('iptables', ['-w', '-I', 'FORWARD', '-j', userChain]);
+    }
     const mark = ['-m', 'mark', '--mark', `${acceptMark}/${acceptMark}`];
     const comment = ['-m', 'comment', '--comment', this.#comment];
-    await this.#run('iptables', ['-w', '-I', 'DOCKER-USER', ...mark, ...comment, '-j', 'ACCEPT']);
+    await this.#run('iptables', ['-w', '-I', userChain, ...mark, ...comment, '-j', 'ACCEPT']);
   }
 
   async #readTable(): Promise<Pick<FirewallState, 'table' | 'sets'>> {
@@ -56,17 +64,18 @@ export class HostFirewall implements Firewall {
 
   /** Rules of this cluster in DOCKER-USER, as iptables prints them after the chain's name. */
   async #ownRules(): Promise<string[]> {
-    const rules = await this.#run('iptables', ['-w', '-S', 'DOCKER-USER']).catch((cause: unknown) => {
-      throw new BerthError(
-        'FailedPrecondition',
-        "Docker's DOCKER-USER chain is missing: run the engine with iptables enabled (no --iptables=false, no firewall-backend=nftables)",
-        { reason: 'NO_DOCKER_USER_CHAIN', cause },
-      );
-    });
-    return rules
-      .split('\n')
+    return (await this.#rules())
       .filter((rule) => rule.includes(`--comment "${this.#comment}"`))
-      .map((rule) => rule.replace('-A DOCKER-USER ', ''));
+      .map((rule) => rule.replace(`-A ${userChain} `, ''));
+  }
+
+  async #hasUserChain(): Promise<boolean> {
+    return (await this.#rules()).includes(`-N ${userChain}`);
+  }
+
+  /** Of the filter table, all: asking for a chain that is not there is an error like others. */
+  async #rules(): Promise<string[]> {
+    return (await this.#run('iptables', ['-w', '-S'])).split('\n');
   }
 }
 

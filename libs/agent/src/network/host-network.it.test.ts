@@ -304,6 +304,7 @@ describe('networks over two hosts', () => {
       ['ip', 'link', 'del', overlay[0] ?? ''],
       ['sh', '-c', 'ip route flush proto 116'],
       ['sh', '-c', 'ip neigh flush nud permanent; iptables -F DOCKER-USER'],
+      ['sh', '-c', 'iptables -F FORWARD; iptables -F DOCKER-USER; iptables -X DOCKER-USER'],
     ];
     for (const broken of breaks) {
       await one.host.exec(broken);
