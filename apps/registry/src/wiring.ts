@@ -82,7 +82,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     identity: { role: 'service', name: 'scheduler' },
     addresses: () =>
       registry.view
-        .memberList()
+        .serviceList()
         .filter(({ identity }) => identity === 'service:scheduler')
         .map(({ address }) => address),
   });

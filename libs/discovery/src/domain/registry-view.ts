@@ -131,11 +131,13 @@ export class RegistryView implements View<Change>, RegistryState {
 
   /** Nodes that have not left, and service instances, by identity. */
   memberList(): Member[] {
-    const services = [...this.members.values()].flatMap(({ value }) => value.member ?? []);
     const present = this.allNodes().filter(({ status }) => status !== NodeStatus.NODE_STATUS_LEFT);
-    return [...services, ...present.map(memberOfNode)].sort(
-      (a, b) => order(a.identity, b.identity) || order(a.instance, b.instance),
-    );
+    return [...this.serviceList(), ...present.map(memberOfNode)].sort(byIdentity);
+  }
+
+  /** Service instances, by identity. */
+  serviceList(): Member[] {
+    return [...this.members.values()].flatMap(({ value }) => value.member ?? []).sort(byIdentity);
   }
 
   reset(entries: readonly StoredEntry[]): readonly Change[] {
@@ -246,6 +248,10 @@ class Index {
   clear(): void {
     this.#keys.clear();
   }
+}
+
+function byIdentity(a: Member, b: Member): number {
+  return order(a.identity, b.identity) || order(a.instance, b.instance);
 }
 
 function order(a: string, b: string): number {

@@ -43,7 +43,7 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
     const signed = await this.#admit(nodeId, node, publicKeySha256, request.csr);
     await registry.feed.waitFor(undefined);
     log.info({ nodeId, hostname: node.hostname, peer }, 'node joined');
-    return { nodeId, clusterId, ...signed, members: registry.view.memberList() };
+    return { nodeId, clusterId, ...signed, members: registry.view.serviceList() };
   }
 
   async #checkToken(secret: string, peer: string): Promise<void> {

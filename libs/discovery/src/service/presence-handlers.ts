@@ -81,7 +81,8 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
       (error: unknown) => ended.abort(error),
     );
     try {
-      for await (const news of registry.board.follow(AbortSignal.any([signal, ended.signal]))) {
+      const audience = registry.view.node(nodeId)?.manager ? 'manager' : 'other';
+      for await (const news of registry.board.follow(audience, AbortSignal.any([signal, ended.signal]))) {
         const { members, timing, revoked } = news;
         yield {
           heartbeatIntervalMs: timing.intervalMs,
@@ -89,7 +90,7 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
           members,
           epoch,
           removed: false,
-          revokedIdentities: registry.view.node(nodeId)?.manager ? [...revoked] : [],
+          revokedIdentities: [...revoked],
         };
       }
       if (ended.signal.reason === 'removed') yield farewell;
@@ -149,7 +150,7 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
       .keepMember({ ...member, identity: formatIdentity(caller) }, either)
       .catch((error: unknown) => ended.abort(error));
     try {
-      for await (const { members } of registry.board.follow(either)) yield { members };
+      for await (const { members } of registry.board.follow('other', either)) yield { members };
     } finally {
       ended.abort();
       await keeping;

@@ -60,7 +60,7 @@ describe('Join', () => {
   it('gives the same key the same node id, and nobody else', async () => {
     const { joinNode, signer, run, catalog } = make();
     const first = await joinNode('k1');
-    expect(first).toMatchObject({ clusterId, caPem: 'CA', members: [{ identity: `node:${first.nodeId}` }] });
+    expect(first).toMatchObject({ clusterId, caPem: 'CA', members: [] });
     expect((await joinNode('k1')).nodeId).toBe(first.nodeId);
     const other = await joinNode('k2', describeNode({ hostname: 'h2' }));
     expect(other.nodeId).not.toBe(first.nodeId);
@@ -215,6 +215,29 @@ describe('Connect', () => {
     expect(old.ended).toBe(true);
     expect(young.ended).toBe(false);
     expect(registry.view.node(nodeId)?.status).toBe(NODE_STATUS_READY);
+  });
+
+  it('tells a thousand nodes that join of services alone: not each of each other one', async () => {
+    const { presence, clock, joinNode, store } = make();
+    const agents: FakeAgent[] = [];
+    const nodes = 300;
+    for (let i = 0; i < nodes; i++) {
+      const description = describeNode({ hostname: `h${i}`, manager: i === 0 });
+      const { nodeId } = await joinNode(`k${i}`, description);
+      agents.push(new FakeAgent(presence, clock, nodeId, description));
+    }
+    await clock.advance(10_000);
+    const [manager, ...others] = agents;
+    expect(manager!.members).toHaveLength(nodes);
+    for (const agent of others) expect(agent.members).toEqual([]);
+    // The interval of heartbeats grows with the cluster, so each hears of that, at most once in 20 nodes.
+    const heard = others.reduce((sum, { received }) => sum + received.length, 0);
+    expect(heard).toBeLessThan(nodes * (1 + (nodes - 100) / 20 + 1));
+    expect(others.at(-1)!.received.at(-1)).toMatchObject({ heartbeatIntervalMs: 1_500, leaseMs: 9_000 });
+    // Heartbeats stay in memory, however many there are.
+    const before = store.revision;
+    await clock.advance(10_000);
+    expect(store.revision).toBe(before);
   });
 
   it('pushes the member list when it changes, and never more than once a second', async () => {

@@ -62,11 +62,12 @@ export class Registry {
     this.#keys.set(replicas.key(replica), replicas.encode({ id: replica }), { takeOver: true });
     this.board = new MemberBoard({
       clock,
-      read: () => ({
-        members: view.memberList(),
-        timing: this.timing,
-        revoked: [...view.revocations.values()].map(({ value }) => value.identity).sort(),
-      }),
+      read: (audience) => {
+        const { timing } = this;
+        if (audience === 'other') return { members: view.serviceList(), timing, revoked: [] };
+        const revoked = [...view.revocations.values()].map(({ value }) => value.identity).sort();
+        return { members: view.memberList(), timing, revoked };
+      },
     });
     const timing = (): PresenceTiming => this.timing;
     this.streams = new NodeStreams({ replica, keys: this.#keys, clock, rng, timing });

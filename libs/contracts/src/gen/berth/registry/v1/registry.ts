@@ -31,7 +31,7 @@ export interface JoinResponse {
   certificatePem: string;
   /** CA, PEM. */
   caPem: string;
-  /** Members to talk to. */
+  /** Instances of services, to talk to. */
   members: Member[];
 }
 
@@ -72,7 +72,7 @@ export interface ConnectResponse {
   heartbeatIntervalMs: number;
   /** Milliseconds without one after which the lease is over. */
   leaseMs: number;
-  /** Member list, whole. */
+  /** Instances of services, all of them; a manager is told of all nodes too. */
   members: Member[];
   /** Registry's epoch. */
   epoch: string;
@@ -118,7 +118,7 @@ export interface AnnounceMemberRequest {
 
 /** AnnounceMemberResponse is a new member list. */
 export interface AnnounceMemberResponse {
-  /** Member list, whole. */
+  /** Instances of services, all of them. */
   members: Member[];
 }
 
