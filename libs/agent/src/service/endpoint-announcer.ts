@@ -1,7 +1,8 @@
 import type { rpc } from '@berth/contracts';
-import type { AnnounceEndpointsRequest, Endpoint } from '@berth/contracts/registry';
+import type { Endpoint } from '@berth/contracts/registry';
 import type { Clock, Logger, Rng } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
+import type { Announcement } from '../domain/announcement.ts';
 import { announcement, endpointKey } from '../domain/announcement.ts';
 import type { ClientOf } from './dispatch-client.ts';
 import { RetryPause } from './retry.ts';
@@ -29,10 +30,14 @@ export class EndpointAnnouncer {
   /** What the registry has acknowledged; undefined: unknown, so all is announced. */
   #announced: ReadonlyMap<string, Endpoint> | undefined;
   #connections = 0;
+  /** Later lives have greater ones; where the host's clock went back, the registry says which one stands. */
+  #session: number;
+  #sequence = 0;
 
   constructor(options: EndpointAnnouncerOptions) {
     this.#o = options;
     this.#wake = new Wake(options.clock);
+    this.#session = options.clock.wall();
   }
 
   /** All endpoints there are to be. */
@@ -68,7 +73,8 @@ export class EndpointAnnouncer {
       const request = this.#next();
       if (request === undefined || wanted === undefined) continue;
       try {
-        await client.announceEndpoints(request, { signal });
+        this.#sequence += 1;
+        await client.announceEndpoints({ ...request, session: this.#session, sequence: this.#sequence }, { signal });
         // A connection that came meanwhile asks for all again.
         if (connection === this.#connections) this.#announced = wanted;
         retry.succeeded();
@@ -77,6 +83,7 @@ export class EndpointAnnouncer {
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
+        if (error.reason === 'STALE_ANNOUNCEMENT') this.#session = Number(error.details['session']) + 1;
         if (retry.first) log.warn({ error: error.message }, 'endpoints wait for the registry');
         this.#wake.notify();
         await retry.pause(signal);
@@ -84,7 +91,7 @@ export class EndpointAnnouncer {
     }
   }
 
-  #next(): AnnounceEndpointsRequest | undefined {
+  #next(): Announcement | undefined {
     if (this.#wanted === undefined) return undefined;
     if (this.#announced !== undefined) return announcement(this.#announced, this.#wanted);
     if (!this.#o.synced()) return undefined;

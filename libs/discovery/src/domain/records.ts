@@ -1,4 +1,5 @@
 import {
+  AnnouncementRecord,
   BrakeRecord,
   EndpointRecord,
   IssuedCertificate,
@@ -104,6 +105,14 @@ export const endpoints: KeyFamily<EndpointRecord> = keyFamily<EndpointRecord>({
     assert(record.endpoint, 'an endpoint record holds an endpoint');
     return [record.endpoint.networkId, record.endpoint.taskId];
   },
+});
+
+/** `registry/announcement/<node>` */
+export const announcements: KeyFamily<AnnouncementRecord> = keyFamily<AnnouncementRecord>({
+  owner: registryOwner,
+  kind: 'announcement',
+  codec: AnnouncementRecord,
+  id: (record) => [record.nodeId],
 });
 
 /** `registry/member/<identity>/<instance>` */

@@ -1,5 +1,6 @@
 import type { View } from '@berth/changes';
 import type {
+  AnnouncementRecord,
   BrakeRecord,
   Change,
   EndpointRecord,
@@ -29,6 +30,7 @@ import {
 import type { Records, Stored } from './record-table.ts';
 import { RecordTable } from './record-table.ts';
 import {
+  announcements,
   brakes,
   certificates,
   endpoints,
@@ -48,6 +50,7 @@ export interface RegistryState {
   readonly presences: Records<Presence>;
   readonly replicas: Records<Replica>;
   readonly endpoints: Records<EndpointRecord>;
+  readonly announcements: Records<AnnouncementRecord>;
   readonly members: Records<MemberRecord>;
   readonly certificates: Records<IssuedCertificate>;
   readonly tokens: Records<JoinToken>;
@@ -71,6 +74,7 @@ export class RegistryView implements View<Change>, RegistryState {
   readonly presences = new RecordTable(presences);
   readonly replicas = new RecordTable(replicas);
   readonly endpoints = new RecordTable(endpoints);
+  readonly announcements = new RecordTable(announcements);
   readonly members = new RecordTable(members);
   readonly certificates = new RecordTable(certificates);
   readonly tokens = new RecordTable(tokens);
@@ -82,6 +86,7 @@ export class RegistryView implements View<Change>, RegistryState {
     this.presences,
     this.replicas,
     this.endpoints,
+    this.announcements,
     this.members,
     this.certificates,
     this.tokens,

@@ -1,5 +1,6 @@
 import { WriteSet } from '@berth/changes';
 import type {
+  AnnouncementRecord,
   BrakeRecord,
   Member,
   MemberRecord,
@@ -7,12 +8,13 @@ import type {
   NodeStatusRecord,
   Presence,
 } from '@berth/contracts/registry';
-import type { TxnGroup } from '@berth/kernel';
-import { headKey, txnOpsMax } from '@berth/kernel';
+import type { TxnGroup, TxnRequest } from '@berth/kernel';
+import { BerthError, headKey, packTxns, txnOpsMax } from '@berth/kernel';
 import type { EndpointWrite } from './endpoints.ts';
 import { publicEndpoint } from './public.ts';
 import type { Stored } from './record-table.ts';
 import {
+  announcements,
   brakes,
   controlPlaneScope,
   endpoints,
@@ -25,7 +27,7 @@ import {
   statuses,
 } from './records.ts';
 
-/** Head and fence leave room for this many endpoints in one txn. */
+/** Head, fence and the place of an announcement leave room for this many endpoints in one txn. */
 const endpointsPerGroupMax = txnOpsMax - 4;
 
 /** What is known of a network's scope where endpoints are written. */
@@ -67,6 +69,40 @@ export function endpointGroups(writes: readonly EndpointWrite[], scopes: Network
   return groups;
 }
 
+/**
+ * An announcement's txns, in order: the first takes its place among the node's, the others hold only while no newer one has
+ * come, which is said to them by `heldBy` with the revision of the first. `groups` as of `endpointGroups`. Throws
+ * FailedPrecondition (STALE_ANNOUNCEMENT) for one that is older than what stands.
+ */
+export function announcementTxns(
+  record: AnnouncementRecord,
+  stands: Stored<AnnouncementRecord> | undefined,
+  groups: readonly TxnGroup[],
+): readonly TxnRequest[] {
+  const last = stands?.value ?? { session: 0, sequence: 0 };
+  if (record.session < last.session || (record.session === last.session && record.sequence < last.sequence)) {
+    throw new BerthError('FailedPrecondition', 'a newer announcement of this node stands', {
+      reason: 'STALE_ANNOUNCEMENT',
+      details: { session: String(last.session) },
+    });
+  }
+  const set = new WriteSet(registryOwner);
+  const place = (stands ? set.update(announcements, record, stands) : set.create(announcements, record)).group();
+  const [first, ...rest] = groups;
+  const whole = {
+    compares: [...place.compares, ...(first?.compares ?? [])],
+    ops: [...place.ops, ...(first?.ops ?? [])],
+  };
+  return packTxns([whole, ...rest], place.compares[0]);
+}
+
+/** A later txn of an announcement whose first was written at `revision`. */
+export function heldBy(txn: TxnRequest, nodeId: string, revision: number): TxnRequest {
+  const key = announcements.key(nodeId);
+  const others = txn.compares.filter((compare) => compare.key !== key);
+  return { ...txn, compares: [{ kind: 'unchanged', key, modRevision: revision }, ...others] };
+}
+
 function dropHead(set: WriteSet, networkId: string, modRevision: number | undefined): void {
   if (modRevision === undefined) return;
   const scope = scopeOfNetwork(networkId);
@@ -104,9 +140,14 @@ export function writeStatus(
 }
 
 /** A node is taken out of the cluster: its record stays, its status goes. */
-export function removeNode(node: Stored<NodeRecord>, status: Stored<NodeStatusRecord> | undefined): TxnGroup {
+export function removeNode(
+  node: Stored<NodeRecord>,
+  status: Stored<NodeStatusRecord> | undefined,
+  announcement: Stored<AnnouncementRecord> | undefined,
+): TxnGroup {
   const set = new WriteSet(registryOwner).update(nodes, { ...node.value, removed: true }, node);
   if (status) set.delete(statuses, status.value);
+  if (announcement) set.delete(announcements, announcement.value);
   return set.touch(scopeOfNode(node.value.node?.id ?? '')).group();
 }
 

@@ -68,7 +68,10 @@ export class NodeHandlers implements NodeServiceImplementation<CallerContext> {
       assert(node, 'a node record describes a node');
       if (before.value.removed) return { result: node.id };
       checkRemovable(node, { force: request.force, tasksSynced: world.tasksSynced, tasks: registry.tasks() });
-      return { result: node.id, write: removeNode(before, view.statuses.get(node.id)) };
+      return {
+        result: node.id,
+        write: removeNode(before, view.statuses.get(node.id), view.announcements.get(node.id)),
+      };
     });
     log.info({ nodeId: id, force: request.force, caller: formatIdentity(caller) }, 'node removed');
     return { node: view.node(id) };

@@ -11,13 +11,13 @@ import type {
   PresenceServiceImplementation,
 } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
-import type { CallerContext, Clock, Logger, Store } from '@berth/kernel';
+import type { CallerContext, Clock, Logger, Store, TxnGroup } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError, packTxns } from '@berth/kernel';
 import { planAnnouncement } from '../domain/endpoints.ts';
 import { describedNode } from '../domain/nodes.ts';
 import { sameNode } from '../domain/public.ts';
 import { nodes, registryOwner } from '../domain/records.ts';
-import { endpointGroups, writeNode } from '../domain/writes.ts';
+import { announcementTxns, endpointGroups, heldBy, writeNode } from '../domain/writes.ts';
 import type { NodeStream } from './node-streams.ts';
 import type { Registry } from './registry.ts';
 
@@ -107,7 +107,7 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     request: AnnounceEndpointsRequest,
     { caller, signal }: Call,
   ): Promise<AnnounceEndpointsResponse> {
-    const { registry, store, clock } = this.#options;
+    const { registry, clock } = this.#options;
     const { view, feed, world, scopes } = registry;
     const nodeId = nodeOf(caller);
     let revision = await feed.waitFor(undefined, signal);
@@ -120,18 +120,38 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
         ofNode: view.endpointsOfNode(nodeId),
         world,
       });
-      let lost = false;
-      for (const txn of packTxns(endpointGroups(writes, scopes))) {
-        const result = await store.txn(txn);
-        if (result.committed) revision = { epoch: revision.epoch, revision: result.revision };
-        else lost = true;
-      }
+      const written = await this.#write(nodeId, request, endpointGroups(writes, scopes));
+      if (written.revision > 0) revision = { epoch: revision.epoch, revision: written.revision };
       await feed.waitFor(revision, signal);
-      if (!lost) return { revision };
+      if (!written.lost) return { revision };
       // The leader or another call was faster: this replica's mirror will show it in a moment.
       await clock.sleep(raceBackoffMs * (attempt + 1), signal);
     }
     throw new BerthError('Conflict', 'the endpoints change too fast: announce them again', { reason: 'RACE' });
+  }
+
+  /** Says at which revision it stands (0: nothing was written), and whether a race was lost. */
+  async #write(
+    nodeId: string,
+    { session, sequence }: AnnounceEndpointsRequest,
+    groups: readonly TxnGroup[],
+  ): Promise<{ revision: number; lost: boolean }> {
+    const { registry, store } = this.#options;
+    const numbered = session > 0;
+    const stands = registry.view.announcements.get(nodeId);
+    const txns = numbered ? announcementTxns({ nodeId, session, sequence }, stands, groups) : packTxns(groups);
+    let placedAt = 0;
+    let revision = 0;
+    let lost = false;
+    for (const txn of txns) {
+      const result = await store.txn(placedAt > 0 ? heldBy(txn, nodeId, placedAt) : txn);
+      if (result.committed) revision = result.revision;
+      else lost = true;
+      // Without its place nothing of it may be written.
+      if (lost && numbered) break;
+      if (numbered && placedAt === 0) placedAt = revision;
+    }
+    return { revision, lost };
   }
 
   async *announceMember(

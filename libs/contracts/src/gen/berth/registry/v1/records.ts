@@ -155,6 +155,19 @@ export interface EndpointRecord {
   serving: boolean;
 }
 
+/**
+ * AnnouncementRecord is how far a node has announced, so that an older announcement, held up at another replica, never
+ * wins. `registry/announcement/<node>`
+ */
+export interface AnnouncementRecord {
+  /** Node. */
+  nodeId: string;
+  /** Life of its agent. */
+  session: number;
+  /** Last announcement of that session. */
+  sequence: number;
+}
+
 /** MemberRecord is an instance of a control-plane service. `registry/member/<identity>/<instance>` */
 export interface MemberRecord {
   /** Member. */
@@ -944,6 +957,113 @@ export const EndpointRecord: MessageFns<EndpointRecord, "berth.registry.v1.Endpo
       ? Endpoint.fromPartial(object.endpoint)
       : undefined;
     message.serving = object.serving ?? false;
+    return message;
+  },
+};
+
+function createBaseAnnouncementRecord(): AnnouncementRecord {
+  return { nodeId: "", session: 0, sequence: 0 };
+}
+
+export const AnnouncementRecord: MessageFns<AnnouncementRecord, "berth.registry.v1.AnnouncementRecord"> = {
+  $type: "berth.registry.v1.AnnouncementRecord" as const,
+
+  encode(message: AnnouncementRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.session !== 0) {
+      writer.uint32(16).uint64(message.session);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(24).uint64(message.sequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AnnouncementRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnnouncementRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.session = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AnnouncementRecord {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      session: isSet(object.session) ? globalThis.Number(object.session) : 0,
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+    };
+  },
+
+  toJSON(message: AnnouncementRecord): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.session !== 0) {
+      obj.session = Math.round(message.session);
+    }
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AnnouncementRecord>, I>>(base?: I): AnnouncementRecord {
+    return AnnouncementRecord.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AnnouncementRecord>, I>>(object: I): AnnouncementRecord {
+    const message = createBaseAnnouncementRecord();
+    message.nodeId = object.nodeId ?? "";
+    message.session = object.session ?? 0;
+    message.sequence = object.sequence ?? 0;
     return message;
   },
 };

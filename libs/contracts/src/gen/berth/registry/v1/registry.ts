@@ -90,6 +90,13 @@ export interface AnnounceEndpointsRequest {
   endpoints: Endpoint[];
   /** Endpoints that are gone. */
   withdrawn: EndpointKey[];
+  /** Life of the agent, greater than all before it; 0 from agents that don't number what they announce. */
+  session: number;
+  /**
+   * Counts the announcements of the session, from 1. Of two, the one with the greater (session, sequence) wins: an older
+   * one that was held up on its way is refused. FAILED_PRECONDITION: STALE_ANNOUNCEMENT, with the `session` that stands.
+   */
+  sequence: number;
 }
 
 /** EndpointKey names an endpoint of the calling node. */
@@ -1081,7 +1088,7 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
 };
 
 function createBaseAnnounceEndpointsRequest(): AnnounceEndpointsRequest {
-  return { full: false, endpoints: [], withdrawn: [] };
+  return { full: false, endpoints: [], withdrawn: [], session: 0, sequence: 0 };
 }
 
 export const AnnounceEndpointsRequest: MessageFns<
@@ -1099,6 +1106,12 @@ export const AnnounceEndpointsRequest: MessageFns<
     }
     for (const v of message.withdrawn) {
       EndpointKey.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.session !== 0) {
+      writer.uint32(32).uint64(message.session);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(40).uint64(message.sequence);
     }
     return writer;
   },
@@ -1140,6 +1153,22 @@ export const AnnounceEndpointsRequest: MessageFns<
             message.withdrawn.push(EndpointKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.session = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1161,6 +1190,8 @@ export const AnnounceEndpointsRequest: MessageFns<
       withdrawn: globalThis.Array.isArray(object?.withdrawn)
         ? object.withdrawn.map((e: any) => EndpointKey.fromJSON(e))
         : [],
+      session: isSet(object.session) ? globalThis.Number(object.session) : 0,
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
     };
   },
 
@@ -1175,6 +1206,12 @@ export const AnnounceEndpointsRequest: MessageFns<
     if (message.withdrawn?.length) {
       obj.withdrawn = message.withdrawn.map((e) => EndpointKey.toJSON(e));
     }
+    if (message.session !== 0) {
+      obj.session = Math.round(message.session);
+    }
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
     return obj;
   },
 
@@ -1186,6 +1223,8 @@ export const AnnounceEndpointsRequest: MessageFns<
     message.full = object.full ?? false;
     message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
     message.withdrawn = object.withdrawn?.map((e) => EndpointKey.fromPartial(e)) || [];
+    message.session = object.session ?? 0;
+    message.sequence = object.sequence ?? 0;
     return message;
   },
 };
