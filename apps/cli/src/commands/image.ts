@@ -108,6 +108,7 @@ async function load(session: Session, terminal: Terminal, options: LoadOptions, 
   } finally {
     archive.destroy();
   }
+  if (bytes === 0) throw noArchive();
   const answers = [...last.values()].sort(byHostname);
   const failed = answers.filter(({ outcome }) => outcome?.$case !== 'loaded');
   const shown = answers.map(({ nodeId, hostname, outcome }) => ({

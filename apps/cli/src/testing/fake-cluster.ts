@@ -1,7 +1,9 @@
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { rpc } from '@berth/contracts';
 import type { CatalogServiceImplementation, NodeServiceImplementation } from '@berth/contracts/registry';
 import type { ControlServiceImplementation } from '@berth/contracts/scheduler';
@@ -13,6 +15,9 @@ import type { RpcServer } from '@berth/rpc';
 import { memoryTls, startServer } from '@berth/rpc';
 import { Contexts } from '../context.ts';
 import type { Credentials } from '../credentials.ts';
+
+/** A line that has not ended by then is killed. */
+const lineTimeoutMs = 60_000;
 
 const main = join(import.meta.dirname, '../main.ts');
 
@@ -113,47 +118,81 @@ export class FakeCluster {
     return `script -qec 'bash ${file}' /dev/null`;
   }
 
-  /** Runs `berth` to its end; `line` is a shell's, in which `berth` is a command. */
-  shell(line: string, options: { readonly timeoutMs?: number } = {}): Promise<Ended> {
-    return new Promise((resolve, reject) => {
-      const child = spawn('bash', ['-c', line], {
-        env: {
-          ...process.env,
-          PATH: `${join(this.folder, 'bin')}:${process.env['PATH']}`,
-          BERTH_CONFIG_DIR: join(this.folder, 'config'),
-          NO_COLOR: '1',
-          TERM: 'xterm',
-          BERTH_CONTEXT: undefined,
-        },
-        stdio: ['ignore', 'pipe', 'pipe'],
-        // A process group of its own: what the line leaves behind ends with it.
-        detached: true,
-      });
-      const end = (): void => {
-        if (child.pid === undefined) return;
-        try {
-          process.kill(-child.pid, 'SIGKILL');
-        } catch {
-          // It has ended by itself.
-        }
-      };
-      const timer = setTimeout(end, options.timeoutMs ?? 60_000);
-      let stdout = '';
-      let stderr = '';
-      child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
-      child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
-      child.on('error', reject);
-      child.on('exit', () => setTimeout(end, 500));
-      child.on('close', (code) => {
-        clearTimeout(timer);
-        resolve({ code: code ?? 128, stdout, stderr });
-      });
+  /** Runs a line of bash, in which `berth` is a command, to its end. No input. */
+  shell(line: string): Promise<Ended> {
+    const running = this.start(line);
+    running.endInput();
+    return running.ended;
+  }
+
+  /** Starts a line of bash, in which `berth` is a command, in a process group of its own. */
+  start(line: string): Running {
+    return new Running(line, {
+      ...process.env,
+      PATH: `${join(this.folder, 'bin')}:${process.env['PATH']}`,
+      BERTH_CONFIG_DIR: join(this.folder, 'config'),
+      BERTH_CONTEXT: undefined,
+      NO_COLOR: '1',
+      TERM: 'xterm',
     });
   }
 
   async stop(): Promise<void> {
     for (const server of this.#servers) await server.stop(100);
     rmSync(this.folder, { recursive: true });
+  }
+}
+
+/** A line of bash on its way. */
+export class Running {
+  readonly ended: Promise<Ended>;
+  stdout = '';
+  stderr = '';
+  readonly #child: ChildProcessWithoutNullStreams;
+
+  constructor(line: string, env: NodeJS.ProcessEnv) {
+    const child = spawn('bash', ['-c', line], { env, detached: true });
+    this.#child = child;
+    child.stdout.on('data', (data: Buffer) => (this.stdout += data.toString()));
+    child.stderr.on('data', (data: Buffer) => (this.stderr += data.toString()));
+    // A line that does not read its input closes the pipe early.
+    child.stdin.on('error', () => undefined);
+    const timer = setTimeout(() => this.signal('SIGKILL'), lineTimeoutMs);
+    this.ended = new Promise((resolve, reject) => {
+      child.on('error', reject);
+      // What the line left behind in its group holds its pipes open: it ends with it.
+      child.on('exit', () => setTimeout(() => this.signal('SIGKILL'), 200));
+      child.on('close', (code) => {
+        clearTimeout(timer);
+        resolve({ code: code ?? 128, stdout: this.stdout, stderr: this.stderr });
+      });
+    });
+  }
+
+  write(text: string): void {
+    this.#child.stdin.write(text);
+  }
+
+  endInput(): void {
+    this.#child.stdin.end();
+  }
+
+  /** To the line and all that it started. */
+  signal(name: NodeJS.Signals): void {
+    try {
+      if (this.#child.pid !== undefined) process.kill(-this.#child.pid, name);
+    } catch {
+      // They have ended by themselves.
+    }
+  }
+
+  /** Resolves when the output so far says so. */
+  async until(said: RegExp): Promise<void> {
+    const deadline = performance.now() + lineTimeoutMs;
+    while (!said.test(this.stdout)) {
+      if (performance.now() > deadline) throw new Error(`never said ${said}: ${this.stdout}${this.stderr}`);
+      await sleep(20);
+    }
   }
 }
 
