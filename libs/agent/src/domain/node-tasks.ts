@@ -9,6 +9,7 @@ import { endpointsOf } from './endpoints.ts';
 import type { NodeIdentity } from './run-plan.ts';
 import { taskOfAssignment } from './run-plan.ts';
 import { staticHold } from './static-tasks.ts';
+import type { AdoptedTask } from './task-network.ts';
 import type { TaskRecord } from './task-record.ts';
 import { caughtUp, hasEnded, recordFrom, withContainers } from './task-record.ts';
 import { sameStatus, statusOf } from './task-status.ts';
@@ -109,6 +110,15 @@ export class NodeTasks {
 
   get revision(): Revision | undefined {
     return this.#revision;
+  }
+
+  /** Places on networks that tasks which are to run have had, as remembered. */
+  heldPlaces(): readonly AdoptedTask[] {
+    return [...this.#entries].flatMap(([taskId, { record }]) => {
+      const task = this.#assigned.get(taskId)?.task;
+      const over = task === undefined || record.final !== undefined || !this.#isWanted(taskId);
+      return over || !record.joins?.length ? [] : [{ taskId, stackId: task.stackId, joins: record.joins }];
+    });
   }
 
   get statics(): readonly Assignment[] {

@@ -3,6 +3,7 @@ import { TaskState } from '@berth/contracts/workload';
 import type { ContainerState } from '@berth/kernel';
 import { compareStatus } from '@berth/workload';
 import { taskOf } from './labels.ts';
+import type { NetworkJoin } from './task-network.ts';
 
 /** How a task ended for good. */
 export type FinalState = 'complete' | 'failed' | 'rejected';
@@ -19,6 +20,8 @@ export interface TaskRecord {
   readonly toldRun: number;
   /** Highest run whose container was seen. */
   readonly seenRun: number;
+  /** Its places on networks: they are its own also while it has no container. */
+  readonly joins?: readonly NetworkJoin[];
   /** Highest run whose end was judged. */
   readonly judgedRun: number;
   /** Run that was stopped because it was unhealthy: it failed, whatever its exit code. */

@@ -2,6 +2,7 @@ import type { Assignment } from '@berth/contracts/scheduler';
 import { DesiredState } from '@berth/contracts/workload';
 import type { ContainerState } from '@berth/kernel';
 import { volumeName } from '@berth/workload';
+import { joinsOf } from './labels.ts';
 import { afterRun } from './restart.ts';
 import { hasNetworks, taskOfAssignment } from './run-plan.ts';
 import type { TaskRecord } from './task-record.ts';
@@ -90,7 +91,8 @@ export function stepTask(input: TaskInput): TaskStep {
 function judge(input: TaskInput): TaskInput {
   const { record, memo, assignment } = input;
   const current = containerOfRun(input, record.run);
-  const seen = current ? { ...record, seenRun: Math.max(record.seenRun, record.run) } : record;
+  const isNew = current !== undefined && record.seenRun < record.run;
+  const seen = isNew ? { ...record, seenRun: record.run, joins: joinsOf(current) } : record;
   const busy = memo.operation !== undefined;
   if (busy || record.final || !hasEnded(seen, input.containers)) return { ...input, record: seen };
 
@@ -111,13 +113,7 @@ function judge(input: TaskInput): TaskInput {
       failuresInRow: excused ? 0 : record.failuresInRow,
     },
   );
-  const why = condemned
-    ? `run ${record.run} was unhealthy: ${record.message}`
-    : exit === undefined
-      ? `container of run ${record.run} vanished`
-      : exit.error !== ''
-        ? `run ${record.run}: ${exit.error}`
-        : `run ${record.run} exited with code ${exit.exitCode}`;
+  const why = condemned ? `run ${record.run} was unhealthy: ${record.message}` : endText(record.run, exit);
   const ended: TaskRecord = {
     ...seen,
     judgedRun: record.run,
@@ -138,6 +134,11 @@ function judge(input: TaskInput): TaskInput {
     record: { ...ended, run: record.run + 1, seq: 0, failuresInRow: verdict.failuresInRow },
     memo: { ...memo, dueAt: input.now + delayMs, waiting: '' },
   };
+}
+
+function endText(run: number, exit: { readonly error: string; readonly exitCode: number } | undefined): string {
+  if (exit === undefined) return `container of run ${run} vanished`;
+  return exit.error !== '' ? `run ${run}: ${exit.error}` : `run ${run} exited with code ${exit.exitCode}`;
 }
 
 function stepTowardsRunning(input: TaskInput, assignment: Assignment | undefined): TaskStep {

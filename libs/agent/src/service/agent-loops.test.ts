@@ -501,6 +501,20 @@ describe('an agent without its control plane', () => {
     expect(plane.statuses.get('a')).toMatchObject({ failedRuns: 1, exitCode: 3 });
   });
 
+  it('a task that was between two runs when its agent was killed keeps its place on its networks', async () => {
+    const { plane, clock, runtime, network } = await begin();
+    plane.assign(assignmentFixture('a', onNetwork));
+    await world.until('a', 'running 1');
+    await clock.advance(1_000);
+    plane.down();
+    world.agents[0]?.kill();
+    await runtime.remove(runtime.of('a')!.id);
+    const again = await world.agent();
+    await clock.advanceUntil(() => again.tasks.isListed);
+    expect(network.adopted).toEqual(['a']);
+    await clock.advanceUntil(() => runtime.of('a')?.name === 'berth-a-2', 15_000);
+  });
+
   it('after its own restart goes on alone after 10 s, and does not stop what runs', async () => {
     const { plane, clock, runtime } = await begin();
     plane.assign(assignmentFixture('a', onNetwork), assignmentFixture('b'));

@@ -150,7 +150,8 @@ export class TaskEngine {
       const stackId = container.labels[label.stackId] ?? '';
       return taskId === undefined || joins.length === 0 ? [] : [{ taskId, stackId, joins }];
     });
-    const byTask = new Map(found.map((task) => [task.taskId, task]));
+    // A task that was between two runs when the agent ended has no container, but a place on its networks.
+    const byTask = new Map([...this.#o.tasks.heldPlaces(), ...found].map((task) => [task.taskId, task]));
     await this.#o.network.adopt([...byTask.values()]);
     this.#o.log.info({ containers: containers.length, tasks: byTask.size }, 'adopted what was found');
   }
