@@ -37,7 +37,7 @@ export async function wireNetwork(
     readonly engine: DockerNetworks;
     readonly tls: TlsSource;
   },
-): Promise<{ readonly taskNetwork: TaskNetwork; live(nodeId: string): void }> {
+): Promise<{ readonly taskNetwork: TaskNetwork; live(nodeId: string): void; settled(): Promise<void> }> {
   const { clock, log, rng, members, config, lives, signal, disk } = base;
   const dns = new DnsTable();
   const nameServer = new DnsServer({
@@ -121,6 +121,7 @@ export async function wireNetwork(
   lives.add(taskNetwork.run(signal));
   return {
     taskNetwork,
+    settled: () => taskNetwork.settled(signal),
     live: () => {
       for (const { reader } of followed) lives.add(reader.run(signal));
       signal.addEventListener('abort', () => void bus.close());

@@ -159,9 +159,10 @@ export async function wireNode(
       const container = tasks.runningStatic(service);
       if (container) await runtime.kill(container.id, name);
     },
-    leave: () => {
+    leave: async () => {
       sessions.abort();
-      return leaveCluster({ engine, runtime, networks, clock, log }, signal);
+      await leaveCluster({ engine, runtime, networks, clock, log }, signal);
+      await network.settled();
     },
     farewell: () => presence.restarting(),
     close: () => dialer.close(),

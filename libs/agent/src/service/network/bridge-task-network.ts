@@ -126,6 +126,17 @@ export class BridgeTaskNetwork implements TaskNetwork {
     });
   }
 
+  /** Resolves when the host has been looked at and holds what the blocks ask for: nothing, once the last is gone. */
+  async settled(signal: AbortSignal): Promise<void> {
+    const look = (): Promise<void> => {
+      this.#options.host.doubt();
+      return this.#match();
+    };
+    while (!signal.aborted && !(await this.#attempt(signal, 'host networks do not match yet', look))) {
+      await this.#options.clock.sleep(releaseRetryMs, signal);
+    }
+  }
+
   /** Heals the host and hands blocks back, until the signal aborts. Healing needs no control plane. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
