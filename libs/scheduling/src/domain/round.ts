@@ -22,7 +22,8 @@ import type { Held } from './state/table.ts';
 export interface RoundInput {
   readonly records: Records;
   readonly nodes: NodesView;
-  readonly candidates: readonly Candidate[];
+  /** Where a task could go; asked only when one is pending. */
+  readonly candidates: () => readonly Candidate[];
   readonly observations: Observations;
   /** On how many networks callers are told of a task. */
   readonly announced: (taskId: string) => number;

@@ -96,7 +96,7 @@ export class World {
     return decideRound({
       records: this.records,
       nodes: this.nodes.view(this.records),
-      candidates: this.nodes.candidates(this.records),
+      candidates: () => this.nodes.candidates(this.records),
       observations: this.#observations,
       announced: (taskId) => this.announced(taskId),
       networksLeft: (stackId) => this.networks.has(stackId),

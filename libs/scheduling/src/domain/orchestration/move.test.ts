@@ -344,6 +344,29 @@ describe('scaling down', () => {
   });
 });
 
+it('with all other nodes suspect, as the brake on mass loss keeps them, nothing moves, not even off a drained node', () => {
+  const cluster = up(
+    stackSpec('shop', [
+      serviceSpec('web', { mode: replicas(6) }),
+      serviceSpec('each', { mode: { $case: 'global', value: {} } }),
+    ]),
+  );
+  const before = cluster.active('web');
+  const status = NodeStatus.NODE_STATUS_SUSPECT;
+  cluster.setNodes([nodeFacts('n1'), nodeFacts('n2', { status }), nodeFacts('n3', { status })]);
+  cluster.settle((id) => id === 'n1');
+  cluster.advance(3_600_000);
+  expect([...cluster.active('web'), ...cluster.active('each')]).toHaveLength(9);
+  expect(cluster.active('web')).toEqual(before);
+  drain(cluster);
+  cluster.settle((id) => id === 'n1');
+  cluster.advance(3_600_000);
+  expect(on(cluster.active('web'), 'n1')).toEqual(on(before, 'n1'));
+  cluster.setNodes(['n1', 'n2', 'n3'].map((id) => nodeFacts(id)));
+  cluster.settle();
+  expect(on(cluster.active('web'), 'n1')).toEqual([]);
+});
+
 describe('a lost node', () => {
   const lose = (cluster: World, lost: readonly string[]) =>
     cluster.setNodes(

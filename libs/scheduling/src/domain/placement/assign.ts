@@ -36,12 +36,14 @@ export interface AssignOptions {
  */
 export function assignPending(
   records: Records,
-  candidates: readonly Candidate[],
+  candidates: () => readonly Candidate[],
   { placedMax, skip }: AssignOptions,
 ): { readonly assignments: readonly Assignment[]; readonly more: boolean } {
-  const round = new Round(records, candidates);
+  const pending = records.pendingTasks();
+  if (pending.length === 0) return { assignments: [], more: false };
+  const round = new Round(records, candidates());
   const assignments: Assignment[] = [];
-  for (const { value: task } of records.pendingTasks()) {
+  for (const { value: task } of pending) {
     if (round.placed >= placedMax) return { assignments, more: true };
     if (task.desired !== DesiredState.DESIRED_STATE_RUNNING || skip(task)) continue;
     const assignment = round.decide(task);

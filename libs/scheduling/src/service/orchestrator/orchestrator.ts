@@ -120,7 +120,7 @@ class Reign {
       ...this.#dirty.take(),
       records,
       nodes: nodes.view(records),
-      candidates: nodes.candidates(records),
+      candidates: () => nodes.candidates(records),
       observations: this.#observations,
       announced: (taskId) => nodes.announced(taskId),
       networksLeft: (stackId) => (networksSynced ? networks.has(stackId) : undefined),
