@@ -15,7 +15,7 @@ const kernelCommands = {
   namespace: "grep -o ' - nsfs .*\\|/run/netns/[^ ]*\\|/[^ ]*berth[^ ]*netns[^ ]*' /proc/self/mountinfo",
 } as const;
 
-/** What stands on a host: kernel, and the engine's containers, networks and volumes of applications. */
+/** What stands on a host: kernel, and the engine's containers, networks and volumes. */
 export async function inventoryOf(host: Host): Promise<Inventory> {
   const [kernel, containers, networks, volumes] = await Promise.all([
     kernelOf(host),
@@ -26,6 +26,10 @@ export async function inventoryOf(host: Host): Promise<Inventory> {
   return {
     ...kernel,
     container: containers.filter(isApplication).map(({ name }) => name),
+    // The agent and what it runs of itself: which run it is says nothing of what is left.
+    'container of Berth': containers
+      .filter((each) => !isApplication(each))
+      .map(({ name }) => name.replace(/-\d+$/u, '')),
     'engine network': networks.map(({ Name }) => Name),
     volume: (volumes.Volumes ?? []).map(({ Name }) => Name),
   };

@@ -7,7 +7,7 @@ import type { HostView, Observation, StoreView, Violation } from './observation.
 import { berth, shortId } from './observation.ts';
 import type { PromisedStack } from './promise.ts';
 import { promiseOf } from './promise.ts';
-import type { Inventories } from './rules/leftovers.ts';
+import type { Inventories, Inventory } from './rules/leftovers.ts';
 import { judgeLeftovers, judgeSame } from './rules/leftovers.ts';
 import { judgeNames, parseAnswers, questionScript, questionsOf } from './rules/names.ts';
 import { judgeOrder } from './rules/order.ts';
@@ -141,13 +141,12 @@ export class Judge {
     };
   }
 
-  /** What stands on every host that is on, or on these, and in etcd. */
-  async inventory(hosts: readonly Host[] = this.#on): Promise<Inventories> {
-    const [store, ...inventories] = await Promise.all([this.#store(), ...hosts.map(inventoryOf)]);
-    return new Map([
-      ...inventories.map((inventory, index) => [hosts[index]?.name ?? '', inventory] as const),
-      ['etcd', { key: lastingKeys(store) }],
-    ]);
+  /** What stands on every host that is on and in etcd; or on these hosts alone. */
+  async inventory(hosts?: readonly Host[]): Promise<Inventories> {
+    const asked = hosts ?? this.#on;
+    const inventories = await Promise.all(asked.map(inventoryOf));
+    const store: [string, Inventory][] = hosts ? [] : [['etcd', { key: lastingKeys(await this.#store()) }]];
+    return new Map([...inventories.map((each, index) => [asked[index]?.name ?? '', each] as const), ...store]);
   }
 
   /** Throws when, after `withinMs` (default 15,000), anything stands that did not at `before`. */
@@ -162,7 +161,7 @@ export class Judge {
 
   async #compared(before: Inventories, rule: typeof judgeSame, withinMs: number): Promise<void> {
     const deadline = performance.now() + withinMs;
-    const hosts = this.#on.filter(({ name }) => before.has(name));
+    const hosts = before.has('etcd') ? undefined : this.#on.filter(({ name }) => before.has(name));
     for (;;) {
       const violations = rule(before, await this.inventory(hosts));
       if (violations.length === 0) return;
