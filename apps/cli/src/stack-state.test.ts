@@ -67,6 +67,14 @@ describe('StackState', () => {
         task('b', { desired: DesiredState.DESIRED_STATE_SHUTDOWN }, running),
       ],
     ],
+    [
+      'a slot too many has yet to be told',
+      [stack(), service(), task('a', {}, running), task('b', { slot: 2 }, running)],
+    ],
+    [
+      'a service that is gone still has a task',
+      [stack(), service(), task('a', {}, running), task('b', { serviceId: 'x' }, running)],
+    ],
     ['an update goes on', [stack(), service({ update: UpdateState.UPDATE_STATE_UPDATING }), task('a', {}, running)]],
   ])('is converging while %s', (_, changes) => {
     const verdict = judge(...changes);

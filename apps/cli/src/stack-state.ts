@@ -67,11 +67,21 @@ export class StackState {
       );
     }
     for (const view of this.current()) reasons.push(...reasonOf(view));
-    const leaving = [...this.tasks.values()].filter(isLeaving);
-    if (leaving.length > 0) reasons.push(`${leaving.length} old task(s) still stopping`);
+    const leaving = [...this.tasks.values()].filter(isLeaving).length + this.#surplus();
+    if (leaving > 0) reasons.push(`${leaving} old task(s) still stopping`);
     if (reasons.length === 0) return { kind: 'converged', reasons };
     stuck ||= this.current().some(hasFailedForGood);
     return { kind: stuck ? 'stuck' : 'converging', reasons };
+  }
+
+  /** Slots that nothing asks for any more, and whose tasks have yet to be told so. */
+  #surplus(): number {
+    const slots = new Map<string, Set<number>>();
+    for (const { task } of this.current()) {
+      if (task && task.slot > 0) slots.set(task.serviceId, (slots.get(task.serviceId) ?? new Set()).add(task.slot));
+    }
+    const wantedOf = new Map([...this.services.values()].map(({ id, wanted }) => [id, wanted]));
+    return [...slots].reduce((sum, [id, { size }]) => sum + Math.max(0, size - (wantedOf.get(id) ?? 0)), 0);
   }
 
   /** Slots with a task that is ready: one that is being moved to another node has two tasks for a while. */
