@@ -17,6 +17,9 @@ export interface ClusterOptions {
   readonly ha?: boolean;
   /** Arguments of every engine. */
   readonly dockerdArgs?: readonly string[];
+  /** Name of the lab, for `npm run lab`. */
+  readonly name?: string;
+  readonly onProgress?: (line: string) => void;
 }
 
 /** A new node is ready after this time, or its test fails. */
@@ -78,11 +81,18 @@ export function haCluster(): Promise<Cluster> {
 }
 
 /** Starts a cluster, all nodes ready; nothing is left of it after dispose. */
-export async function startCluster({ hosts = 1, ha = false, dockerdArgs = [] }: ClusterOptions = {}): Promise<Cluster> {
-  const template = await imageTemplate(images);
-  const lab = await createLab({ hosts, template, dockerdArgs });
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const { hosts = 1, ha = false, dockerdArgs = [], name, onProgress = () => undefined } = options;
+  const template = await imageTemplate(images, onProgress);
+  onProgress(`starting ${hosts} host(s)`);
+  const lab = await createLab({ hosts, template, dockerdArgs, ...(name === undefined ? {} : { name }) });
   try {
-    return await clusterOn(lab, ha);
+    onProgress('starting the control plane on h1');
+    const cluster = await clusterOn(lab, ha);
+    const newcomers = lab.hosts.slice(1);
+    if (newcomers.length > 0) onProgress(`joining: ${newcomers.map((host) => host.name).join(' ')}`);
+    await Promise.all(newcomers.map((host) => cluster.join(host)));
+    return cluster;
   } catch (error) {
     await lab.down();
     throw error;
@@ -93,8 +103,8 @@ async function clusterOn(lab: Lab, ha: boolean): Promise<Cluster> {
   const host = lab.hosts[0] as Host;
   const hosts = [host];
   const stateDir = join(host.dir, 'berth');
-  const configDir = join(host.dir, 'config');
-  const files = join(host.dir, 'compose');
+  const configDir = join(lab.dir, 'config');
+  const files = join(lab.dir, 'compose');
   for (const folder of [stateDir, configDir, files]) mkdirSync(folder, { recursive: true });
   const agent = agentRunArguments({
     dockerHost: host.dockerHost,
@@ -165,7 +175,6 @@ async function clusterOn(lab: Lab, ha: boolean): Promise<Cluster> {
       '24',
     ]);
   });
-  for (const newcomer of lab.hosts.slice(1)) await cluster.join(newcomer);
   return cluster;
 }
 

@@ -41,6 +41,8 @@ export interface HostSettings {
  */
 export class Host {
   readonly name: string;
+  /** Its number in the lab, from 1. */
+  readonly index: number;
   /** On the lab's switch. */
   readonly address: string;
   readonly dir: string;
@@ -52,6 +54,7 @@ export class Host {
   constructor(settings: HostSettings) {
     this.#settings = settings;
     this.name = settings.name;
+    this.index = settings.index;
     this.address = settings.address;
     this.dir = settings.directory;
     this.netns = `${settings.lab}-${settings.name}`;

@@ -1,22 +1,18 @@
-import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cut, Plugged } from './cables.ts';
 import { Cables } from './cables.ts';
-import type { ExecOptions, ExecResult } from './exec.ts';
-import { execute, run } from './exec.ts';
 import { Host } from './host.ts';
-import { createSwitch, inNetwork, plugIn } from './network-namespace.ts';
+import { LabClient, network } from './lab-client.ts';
+import { claimName, keepSettings } from './named-lab.ts';
+import { createSwitch, plugIn } from './network-namespace.ts';
 import type { OwnedDirectory } from './owned-directory.ts';
 import { createOwnedDirectory } from './owned-directory.ts';
-import { hostsFolder, labName, removeLab } from './remove-lab.ts';
+import { clientNamespace, hostsFolder, labName, removeLab } from './remove-lab.ts';
 import { sweepOnce } from './sweep.ts';
 import { copyImages } from './template.ts';
 
 export const hostsMax = 59;
-const network = '198.18.0';
-const clientAddress = `${network}.250`;
 
 export interface LabOptions {
   /** How many hosts to start, h1, h2, … Default 1. */
@@ -24,6 +20,8 @@ export interface LabOptions {
   /** Run a Docker Engine on each. Default true. */
   readonly engine?: boolean;
   readonly dockerdArgs?: readonly string[];
+  /** By which other processes find it ({@link namedLabs}); one living lab has it. Default: none. */
+  readonly name?: string;
   /** A folder made by {@link saveTemplate}: the hosts' engines start with its images. */
   readonly template?: string;
 }
@@ -31,30 +29,6 @@ export interface LabOptions {
 export interface HostOptions {
   readonly name?: string;
   readonly dockerdArgs?: readonly string[];
-}
-
-/** Programs here are processes of the machine with the network of the lab: a user's terminal on the LAN. */
-export class LabClient {
-  readonly name = 'client';
-  readonly address = clientAddress;
-  readonly netns: string;
-
-  constructor(netns: string) {
-    this.netns = netns;
-  }
-
-  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
-    return run([...inNetwork(this.netns), ...argv], options);
-  }
-
-  async tryExec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return execute([...inNetwork(this.netns), ...argv], options);
-  }
-
-  spawn(argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
-    const [program, ...args] = [...inNetwork(this.netns), ...argv];
-    return spawn(program ?? '', args, options);
-  }
 }
 
 /**
@@ -76,7 +50,7 @@ export class Lab {
     this.#name = labName(directory);
     this.dir = directory.path;
     this.#cables = new Cables(this.#lan);
-    this.client = new LabClient(`${this.#name}-client`);
+    this.client = new LabClient(clientNamespace(directory));
   }
 
   get #lan(): string {
@@ -85,8 +59,9 @@ export class Lab {
 
   async up(): Promise<void> {
     mkdirSync(hostsFolder(this.#directory));
+    if (this.#options.name !== undefined) claimName(this.#directory, this.#options.name);
     await createSwitch(this.#lan);
-    await plugIn({ lan: this.#lan, namespace: this.client.netns, port: 'client', address: clientAddress });
+    await plugIn({ lan: this.#lan, namespace: this.client.netns, port: 'client', address: this.client.address });
     await Promise.all(Array.from({ length: this.#options.hosts ?? 1 }, () => this.addHost()));
   }
 
@@ -95,17 +70,20 @@ export class Lab {
     const index = this.hosts.length + 1;
     if (index > hostsMax) throw new Error(`a lab has at most ${hostsMax} hosts`);
     const name = options.name ?? `h${index}`;
-    const host = new Host({
+    const settings = {
       name,
       index,
       address: `${network}.${10 + index}`,
       directory: join(hostsFolder(this.#directory), name),
       lab: this.#name,
       lan: this.#lan,
-      resolver: clientAddress,
+      resolver: this.client.address,
       engine: this.#options.engine ?? true,
       dockerdArgs: [...(this.#options.dockerdArgs ?? []), ...(options.dockerdArgs ?? [])],
-    });
+    };
+    const host = new Host(settings);
+    mkdirSync(host.dir, { recursive: true });
+    keepSettings(settings);
     this.hosts.push(host);
     if (this.#options.template !== undefined) await copyImages(this.#options.template, host.engineData);
     await host.start();

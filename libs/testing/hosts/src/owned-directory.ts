@@ -20,8 +20,10 @@ export interface OwnedDirectory {
   readonly path: string;
 }
 
-export interface AbandonedDirectory extends OwnedDirectory {
+export interface FoundDirectory extends OwnedDirectory {
   readonly owner: Owner | undefined;
+  /** Does its owner live? */
+  readonly running: boolean;
 }
 
 const ownerFile = 'owner.json';
@@ -87,7 +89,11 @@ export function takeOver(directory: OwnedDirectory): boolean {
 }
 
 /** The directories whose owners are gone. */
-export function abandonedDirectories(): AbandonedDirectory[] {
+export function abandonedDirectories(): FoundDirectory[] {
+  return ownedDirectories().filter(({ running }) => !running);
+}
+
+export function ownedDirectories(): FoundDirectory[] {
   let names: string[];
   try {
     names = readdirSync(stateRoot());
@@ -98,9 +104,14 @@ export function abandonedDirectories(): AbandonedDirectory[] {
     .filter((name) => !name.startsWith('.') && name.includes('-'))
     .map((name) => {
       const path = join(stateRoot(), name);
-      return { kind: name.slice(0, name.lastIndexOf('-')), path, owner: readOwner(path) };
-    })
-    .filter(({ owner }) => owner === undefined || !isRunning(owner));
+      const owner = readOwner(path);
+      return {
+        kind: name.slice(0, name.lastIndexOf('-')),
+        path,
+        owner,
+        running: owner !== undefined && isRunning(owner),
+      };
+    });
 }
 
 function readOwner(path: string): Owner | undefined {

@@ -11,6 +11,10 @@ export function labName(directory: OwnedDirectory): string {
   return `berth-${basename(directory.path)}`;
 }
 
+export function clientNamespace(directory: OwnedDirectory): string {
+  return `${labName(directory)}-client`;
+}
+
 export function hostsFolder(directory: OwnedDirectory): string {
   return join(directory.path, 'hosts');
 }

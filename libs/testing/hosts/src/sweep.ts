@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { linkNameFile, removeLink } from './link.ts';
-import type { AbandonedDirectory } from './owned-directory.ts';
+import type { OwnedDirectory } from './owned-directory.ts';
 import { abandonedDirectories, removeOwnedDirectory, takeOver } from './owned-directory.ts';
 import { removeLab } from './remove-lab.ts';
 
@@ -20,7 +20,7 @@ export function sweepOnce(): Promise<string[]> {
   return swept;
 }
 
-async function sweepOne(directory: AbandonedDirectory): Promise<void> {
+async function sweepOne(directory: OwnedDirectory): Promise<void> {
   switch (directory.kind) {
     case 'link': {
       const name = readRecord(join(directory.path, linkNameFile));
