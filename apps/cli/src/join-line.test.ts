@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { joinLine } from './join-line.ts';
+import { agentLine, joinLine } from './join-line.ts';
 
 let folder: string;
 
@@ -40,4 +40,11 @@ it('a shell runs it: the token goes to a file of its user alone, and into no arg
 it('names the address of a host that has several', () => {
   const options = { token: 't', addresses: ['a:1'], image: 'i', stateDir: '/var/lib/berth' };
   expect(joinLine({ ...options, advertise: '198.18.0.14' })).toContain('--env BERTH_ADVERTISE=198.18.0.14');
+});
+
+it('starts the agent of a first host, which joins nothing', () => {
+  const options = { image: 'i:1', stateDir: '/var/lib/berth' };
+  expect(agentLine(options)).toMatch(/^mkdir -p -m 711 \/var\/lib\/berth && docker run --detach .* i:1$/u);
+  expect(agentLine(options)).not.toMatch(/JOIN|PROFILES/u);
+  expect(agentLine({ ...options, ha: true })).toContain('--env BERTH_PROFILES=ha');
 });

@@ -4,13 +4,12 @@ import type { Command } from 'commander';
 import { terminalOf, withSession } from '../command.ts';
 import type { Context } from '../context.ts';
 import { Contexts } from '../context.ts';
-import { durationMs } from '../duration.ts';
 import { CliError, exitCode } from '../exit-code.ts';
 import { hostnames } from '../hostnames.ts';
-import { joinLine } from '../join-line.ts';
 import { dialerFor } from '../session.ts';
 import { liveArea } from '../terminal/live.ts';
 import { table } from '../terminal/table.ts';
+import { addHostLineCommands, defaultStateDir } from './host-lines.ts';
 
 interface InitOptions {
   readonly socket: string;
@@ -23,26 +22,7 @@ interface InitOptions {
   readonly label: readonly string[];
 }
 
-interface TokenOptions {
-  readonly ttl: string;
-  readonly rotate?: boolean;
-  readonly image: string;
-  readonly stateDir: string;
-  readonly advertise?: string;
-}
-
-const defaultStateDir = '/var/lib/berth';
 const defaultSocket = `${defaultStateDir}/agent.sock`;
-const defaultAgentImage = 'berth/host-agent:dev';
-
-const tokenHelp = `
-Examples:
-  berth cluster token
-  ssh root@new-host "$(berth cluster token)"
-
-The new host needs Docker and the agent's image. Without an image registry:
-  docker save ${defaultAgentImage} | ssh root@new-host docker load`;
-
 export function addClusterCommands(program: Command): void {
   const cluster = program.command('cluster').description('make and administer a cluster');
   cluster
@@ -70,16 +50,7 @@ export function addClusterCommands(program: Command): void {
     .option('--context-name <name>', 'name of the context that is written', 'default')
     .action(operator);
 
-  cluster
-    .command('token')
-    .description('print the line that makes a Docker host a node of this cluster; root runs it there')
-    .option('--ttl <duration>', 'how long its token is valid, 1m to 720h', '24h')
-    .option('--rotate', 'end all join tokens and make one that is valid until the next rotation; nodes stay')
-    .option('--image <reference>', "the agent's image on the new host", defaultAgentImage)
-    .option('--state-dir <path>', "the agent's state folder on the new host", defaultStateDir)
-    .option('--advertise <address>', "the new host's address (default: the one on its way to the cluster)")
-    .addHelpText('after', tokenHelp)
-    .action(token);
+  addHostLineCommands(cluster);
 
   cluster
     .command('resume')
@@ -188,19 +159,6 @@ async function operator(
   } finally {
     close();
   }
-}
-
-async function token(options: TokenOptions, command: Command): Promise<void> {
-  const ttlMs = durationMs(options.ttl);
-  await withSession(command, async ({ certificate, members }, terminal) => {
-    const addresses = members.flatMap(({ joinAddress }) => (joinAddress === undefined ? [] : [joinAddress]));
-    if (addresses.length === 0) throw new CliError(exitCode.unreachable, 'no registry says where hosts join');
-    const made = options.rotate
-      ? { ...(await certificate.rotateToken({})), expiresAtMs: undefined }
-      : await certificate.createToken({ ttlMs });
-    const line = joinLine({ ...options, token: made.token, addresses });
-    terminal.result({ token: made.token, expiresAtMs: made.expiresAtMs, addresses, line }, () => line);
-  });
 }
 
 function setupClient(socket: string) {
