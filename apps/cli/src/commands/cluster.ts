@@ -1,3 +1,5 @@
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { rpc } from '@berth/contracts';
 import { createCsr, createKey } from '@berth/identity';
 import type { Command } from 'commander';
@@ -22,6 +24,8 @@ interface InitOptions {
   readonly label: readonly string[];
 }
 
+/** Longest wait for an agent that is being started. */
+const agentStartMs = 15_000;
 const defaultSocket = `${defaultStateDir}/agent.sock`;
 export function addClusterCommands(program: Command): void {
   const cluster = program.command('cluster').description('make and administer a cluster');
@@ -103,6 +107,7 @@ async function init(options: InitOptions, command: Command): Promise<void> {
   const live = liveArea(terminal);
   const lines: string[] = [];
   try {
+    await awaitAgent(options.socket);
     const request = {
       advertiseAddress: options.advertise,
       networkPool: options.pool,
@@ -130,7 +135,7 @@ async function init(options: InitOptions, command: Command): Promise<void> {
         [
           terminal.colors.green(`cluster ${result.clusterId} runs; this host is node ${result.nodeId}`),
           `context ${context.name} written: you are operator ${options.operator}`,
-          `join token: ${result.joinToken || '(made before; `berth cluster token` makes a new one)'}`,
+          'more hosts: `berth cluster token` prints the line to run there',
         ].join('\n'),
       );
       return;
@@ -159,6 +164,37 @@ async function operator(
   } finally {
     close();
   }
+}
+
+/** An agent whose container was started a moment ago does not listen yet. */
+async function awaitAgent(socket: string): Promise<void> {
+  const deadline = performance.now() + agentStartMs;
+  while (!(await listens(socket))) {
+    if (performance.now() > deadline) {
+      throw new CliError(
+        exitCode.unreachable,
+        `no agent listens at ${socket}`,
+        'start one with `sh -c "$(berth cluster agent)"`; does it run: docker logs berth-agent',
+      );
+    }
+    await sleep(200);
+  }
+}
+
+function listens(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const connection = connect({ path });
+    connection.on('connect', () => {
+      connection.destroy();
+      resolve(true);
+    });
+    connection.on('error', (error: NodeJS.ErrnoException) => {
+      // Only root may: no time mends that.
+      if (error.code === 'EACCES')
+        reject(new CliError(exitCode.denied, `${path} is for root alone`, 'run this as root'));
+      else resolve(false);
+    });
+  });
 }
 
 function setupClient(socket: string) {
