@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecResult } from '@berth/testing-hosts';
-import { Judge } from '@berth/testing-judge';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from '../cluster.ts';
-import { cli, retry, startCluster } from '../cluster.ts';
+import { cli } from '../cluster.ts';
+import type { Rig } from './rig.ts';
+import { startRig } from './rig.ts';
 
-/** From the manager's terminal into tasks and images of every host. */
+// From the manager's terminal into tasks and images of every host.
+let rig: Rig;
 let cluster: Cluster;
-let judge: Judge;
 const text = `
 name: app
 services:
@@ -15,22 +16,24 @@ services:
     image: busybox:latest
     command: ["sh", "-c", "hostname; for i in 1 2 3 4 5; do echo line $$i; sleep 0.2; done; exec sleep 100000"]
     environment: { TOKEN: very-secret }
-    labels: { tier: front }
     stop_signal: SIGKILL
     deploy: { replicas: 6 }
 `;
 const names = ['web.1', 'web.2', 'web.3', 'web.4', 'web.5', 'web.6'];
+const image = 'berth-e2e/tool:1';
+const otherImage = 'berth-e2e/one:2';
 
 beforeAll(async () => {
-  cluster = await startCluster({ hosts: 3 });
-  judge = new Judge(cluster);
-  await cluster.berth(['up', '-f', cluster.compose('app', text)]);
-  judge.promised(text);
-  await judge.settled({ withinMs: 30_000 });
+  rig = await startRig();
+  cluster = rig.cluster;
+  await rig.up(text);
+  await rig.judge.settled({ withinMs: 30_000 });
   await sleep(1_500);
 });
 afterAll(async () => {
-  await cluster[Symbol.asyncDispose]();
+  await rig.down('app');
+  for (const host of cluster.hosts) await host.tryExec(['docker', 'rmi', image, otherImage]);
+  await rig.judge.settled();
 });
 
 /** A shell line on the manager, where `berth` and `docker` are. */
@@ -76,13 +79,13 @@ describe('logs', () => {
   it('are followed to tasks that come to be, until Ctrl-C', async () => {
     const abort = AbortSignal.timeout(60_000);
     const { code, stdout } = await shell(
-      `{ sleep 8; berth up -d -f ${cluster.compose('app7', text.replace('replicas: 6', 'replicas: 7'))} >/dev/null; } &
-       timeout -s INT 14 ${process.execPath} ${cli} logs -f --tail 0 app`,
+      `{ sleep 4; berth up -d -f ${cluster.compose('app7', text.replace('replicas: 6', 'replicas: 7'))} >/dev/null; } &
+       timeout -s INT 12 ${process.execPath} ${cli} logs -f --tail 0 app`,
       abort,
     );
     expect([code, stdout]).toEqual([124, expect.stringContaining('web.7 | line 5')]);
     expect(stdout).not.toContain('web.1 |');
-    await cluster.berth(['up', '-f', cluster.compose('app', text)]);
+    await rig.up(text);
   });
 });
 
@@ -183,7 +186,6 @@ describe('inspect and stats', () => {
 });
 
 describe('images for hosts with no registry', () => {
-  const image = 'berth-e2e/tool:1';
   const tool = `
 name: tool
 services:
@@ -208,14 +210,13 @@ services:
     expect(loaded.stderr).toMatch(/h1 .*was there already/u);
     expect(loaded.stderr).toMatch(/h2 .*loaded/u);
     await cluster.berth(['up', '-f', cluster.compose('tool', tool), '--timeout', '60s']);
-    judge.promised(tool);
-    await judge.settled({ withinMs: 30_000 });
-    await cluster.berth(['down', 'tool']);
-    judge.withdrawn('tool');
+    rig.judge.promised(tool);
+    await rig.judge.settled({ withinMs: 30_000 });
+    await rig.down('tool');
   });
 
   it('go to the nodes that are named, and come back from them', async () => {
-    const name = 'berth-e2e/one:2';
+    const name = otherImage;
     await shell(`docker tag ${image} ${name}`);
     const loaded = await shell(`docker save ${name} | berth image load --node h2 -o json`);
     expect(JSON.parse(loaded.stdout)).toMatchObject([{ hostname: 'h2', images: [{ name, present: false }] }]);
@@ -230,18 +231,18 @@ services:
 
 describe('a host that is off', () => {
   it('is named, and the rest goes on: logs, stats, an image for the others', async () => {
-    const [, , off] = cluster.hosts;
-    if (!off) throw new Error('there is no third host');
+    const [, off] = rig.others;
     await off.kill();
     const { code, stdout, stderr } = await cluster.tryBerth(['logs', 'app']);
-    expect([code, stderr]).toEqual([4, expect.stringContaining(off.name)]);
+    expect([code, stderr]).toEqual([4, expect.stringContaining(`${off.name}: `)]);
     expect(new Set(stdout.split('\n').map((line) => line.split(' ')[0])).size).toBeGreaterThanOrEqual(4);
-    const named = await shell(`docker save berth-e2e/tool:1 | berth image load --node h2 --node ${off.name}`);
-    expect([named.code, named.stderr]).toEqual([3, expect.stringContaining(`node ${off.name}`)]);
-    expect(named.stdout).toContain('on 1 of 2 node(s)');
-    await retry(60_000, async () => {
-      await judge.settled({ withinMs: 1_000 });
-    });
+    const sent = await shell(`docker save ${image} | berth image load --node h2 --node ${off.name}`);
+    expect([sent.code, sent.stderr]).toEqual([3, expect.stringContaining(`node ${off.name}`)]);
+    expect(sent.stdout).toContain('on 1 of 2 node(s)');
+    await off.start();
+    await off.docker(['start', 'berth-agent']);
+    await rig.statuses({ [off.name]: 'ready' }, 60_000);
+    await rig.judge.settled({ withinMs: 60_000 });
   });
 });
 
