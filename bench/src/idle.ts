@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startCluster } from '@berth/e2e/cluster';
 import type { Host } from '@berth/testing-hosts';
-import type { Bench } from './main.ts';
+import type { Bench } from './bench.ts';
 import type { Row } from './rows.ts';
 import { rowOf } from './rows.ts';
 

@@ -4,20 +4,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { ensurePrograms } from '../../tools/test/programs.ts';
+import type { Bench } from './bench.ts';
 import { converge } from './converge/converge.ts';
+import { failover } from './failover.ts';
 import { idle } from './idle.ts';
+import { network } from './network/network.ts';
 import { recorded } from './performance-page.ts';
-import type { Row } from './rows.ts';
 import { tableOf } from './rows.ts';
 
-export interface Bench {
-  readonly what: string;
-  /** Rounds unless `--rounds` says otherwise. */
-  readonly rounds: number;
-  run(rounds: number, progress: (line: string) => void): Promise<readonly Row[]>;
-}
-
-const benches: Readonly<Record<string, Bench>> = { converge, idle };
+const benches: Readonly<Record<string, Bench>> = { converge, failover, idle, network };
 const root = join(import.meta.dirname, '../..');
 const page = join(root, 'docs/performance.md');
 
@@ -35,6 +31,11 @@ if (bench === undefined || rest.length > 0 || rounds === undefined || !Number.is
   process.exit(2);
 }
 
+const lacking = await ensurePrograms(bench.programs);
+if (lacking !== undefined) {
+  console.error(lacking);
+  process.exit(1);
+}
 const began = performance.now();
 const rows = await bench.run(rounds, (line) => {
   console.error(`${((performance.now() - began) / 1000).toFixed(0).padStart(5)} s  ${line}`);

@@ -1,7 +1,13 @@
 import { canInstall, installPackages, missingPackages } from '../../deploy/system/debian.ts';
 
-/** What the tests against real parts run, and Debian's packages for it. */
-const programs = [
+/** A program that must be there, and Debian's package that holds it. */
+export interface Program {
+  readonly program: string;
+  readonly package: string;
+}
+
+/** What the tests against real parts run. */
+const testPrograms: readonly Program[] = [
   { program: 'dockerd', package: 'docker.io' },
   { program: 'docker', package: 'docker.io' },
   { program: 'etcd', package: 'etcd-server' },
@@ -17,8 +23,10 @@ const programs = [
   { program: 'sysctl', package: 'procps' },
 ];
 
-/** Installs what is missing where that can be done without asking; else returns what is missing and the remedy. */
-export async function ensurePrograms(): Promise<string | undefined> {
+/** Installs what is missing, of the tests' programs and `more`, where that can be done without asking; else returns what is
+ *  missing and the remedy. */
+export async function ensurePrograms(more: readonly Program[] = []): Promise<string | undefined> {
+  const programs = [...testPrograms, ...more];
   const missing = await missingPackages(programs);
   if (missing.length > 0 && canInstall()) {
     console.log(`installing Debian packages: ${missing.join(' ')}`);

@@ -1,32 +1,12 @@
 import type { Host } from '@berth/testing-hosts';
-import { EngineApi } from '../engine-api.ts';
+import { startSwarm } from '../swarm.ts';
 import type { Contender } from './contender.ts';
 import { command, image, serviceNames } from './contender.ts';
 
 const label = 'bench.swarm';
-/** Its default is that of VXLAN everywhere; two systems on one host do not share it. */
-const dataPathPort = 4790;
-
 /** Docker's own Swarm mode on the same engines: an overlay network a service, names by DNS round robin (no IPVS here). */
 export async function swarm(hosts: readonly Host[]): Promise<Contender> {
-  const [manager, ...workers] = hosts as [Host, ...Host[]];
-  const api = new EngineApi(manager.socket);
-  await api.call('POST', '/swarm/init', {
-    ListenAddr: `${manager.address}:2377`,
-    AdvertiseAddr: manager.address,
-    DataPathPort: dataPathPort,
-    DefaultAddrPool: ['198.18.192.0/18'],
-    SubnetSize: 24,
-  });
-  const { JoinTokens } = await api.call<{ JoinTokens: { Worker: string } }>('GET', '/swarm');
-  for (const worker of workers) {
-    await new EngineApi(worker.socket).call('POST', '/swarm/join', {
-      ListenAddr: `${worker.address}:2377`,
-      AdvertiseAddr: worker.address,
-      RemoteAddrs: [`${manager.address}:2377`],
-      JoinToken: JoinTokens.Worker,
-    });
-  }
+  const api = await startSwarm(hosts);
   return {
     name: 'Swarm',
     label,
