@@ -4,6 +4,7 @@ import { eventSubjects } from '@berth/changes';
 import { helloOf } from '@berth/contracts';
 import {
   InitRequest,
+  ProbeServiceDefinition,
   RuntimeServiceDefinition,
   SetupServiceDefinition,
   SigningServiceDefinition,
@@ -21,6 +22,7 @@ import {
   IssueCertificateRequest,
   IssueCertificateResponse,
   JoinServiceDefinition,
+  NodeServiceDefinition,
   PresenceServiceDefinition,
   RenewCertificateRequest,
   RenewCertificateResponse,
@@ -83,11 +85,13 @@ async function probe(jobs: readonly Job[], credentials: Readonly<Record<string, 
 const servedAt: Readonly<Record<string, { readonly port: number; readonly server: string }>> = {
   [PresenceServiceDefinition.fullName]: { port: 7401, server: 'registry.service.berth' },
   [CatalogServiceDefinition.fullName]: { port: 7401, server: 'registry.service.berth' },
+  [NodeServiceDefinition.fullName]: { port: 7401, server: 'registry.service.berth' },
   [CertificateServiceDefinition.fullName]: { port: 7401, server: 'registry.service.berth' },
   [ControlServiceDefinition.fullName]: { port: 7411, server: 'scheduler.service.berth' },
   [DispatchServiceDefinition.fullName]: { port: 7411, server: 'scheduler.service.berth' },
   [NetworkServiceDefinition.fullName]: { port: 7421, server: 'network-manager.service.berth' },
   [RuntimeServiceDefinition.fullName]: { port: 7431, server: 'node' },
+  [ProbeServiceDefinition.fullName]: { port: 7431, server: 'node' },
   [SigningServiceDefinition.fullName]: { port: 7432, server: 'signer.service.berth' },
 };
 /** Services with a way in of their own: tests of their own. */
