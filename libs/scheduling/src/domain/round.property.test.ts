@@ -3,6 +3,7 @@ import { Availability } from '@berth/contracts/scheduler';
 import type { Task } from '@berth/contracts/workload';
 import { DesiredState, RestartCondition, TaskState } from '@berth/contracts/workload';
 import { isBerthError } from '@berth/kernel';
+import { isEnded } from '@berth/workload';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nodeFacts, replicas, serviceSpec, stackSpec } from '../testing/builders.ts';
@@ -229,6 +230,32 @@ describe('whatever happens', () => {
           expect(active).toHaveLength(value.replicas);
           const history = world.tasks(service.name).length - active.length;
           expect(history).toBeLessThanOrEqual(value.replicas * world.limits.taskHistoryPerSlotMax);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  }, 60_000);
+
+  it('at rest nothing runs on a drained node, unless what should take over has failed for good', () => {
+    fc.assert(
+      fc.property(fc.array(event, { minLength: 3, maxLength: 30 }), fc.constantFrom(...nodeIds), (events, drained) => {
+        const play = new Play();
+        const { world } = play;
+        for (const step of events) play.do(step);
+        play.heal();
+        world.setAvailability(drained, Availability.AVAILABILITY_DRAIN);
+        for (let turn = 0; turn < 60; turn += 1) {
+          world.settle();
+          world.advance(30_000);
+          check(world);
+        }
+        const wanted = [...world.records.tasks.values()]
+          .map(({ value }) => value)
+          .filter(({ desired }) => desired === DesiredState.DESIRED_STATE_RUNNING);
+        const stayed = wanted.filter(({ id, nodeId }) => nodeId === drained && !isEnded(world.state(id)));
+        for (const task of stayed) {
+          const next = wanted.find(({ replaces }) => replaces === task.id);
+          expect(next && world.state(next.id), `${task.service}.${task.slot}`).toBe(TaskState.TASK_STATE_FAILED);
         }
       }),
       { numRuns: 40 },
