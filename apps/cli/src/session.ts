@@ -1,5 +1,6 @@
 import { rpc } from '@berth/contracts';
 import type { Member } from '@berth/contracts/registry';
+import { createCsr, readCertificate, renewalAtMs, trustDigest } from '@berth/identity';
 import type { BerthError, Logger } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import { SystemClock, SystemRng, silentLogger } from '@berth/process';
@@ -55,31 +56,38 @@ export async function openSession(
   }
   const context = contexts.read(name);
   const credentials = contexts.credentials(name);
-  const dialer = dialerFor(credentials);
+  const tls = memoryTls(credentials);
+  const dialer = createDialer({ clock: new SystemClock(), rng: new SystemRng(), logger, tls });
   const service = (serviceName: string, addresses: () => readonly string[]) => ({
     identity: { role: 'service' as const, name: serviceName },
     addresses,
   });
   const registry = service('registry', () => context.registries);
   const catalog = dialer.client(rpc.catalog, registry);
-  const { members } = await catalog.listMembers({}, options).catch((error: unknown) => {
+  const certificate = dialer.client(rpc.certificate, registry);
+  const { members, caSha256 } = await catalog.listMembers({}, options).catch((error: unknown) => {
     dialer.close();
     throw isBerthError(error, 'Unavailable') || isBerthError(error, 'DeadlineExceeded')
       ? unreachable(context, error)
       : error;
   });
   contexts.learn(context, addressesOf(members, 'registry'));
+  const renewed = await renewedIfDue(credentials, caSha256, certificate);
+  if (renewed) {
+    contexts.renew(name, renewed);
+    tls.replace({ ...credentials, ...renewed });
+  }
   const schedulers = addressesOf(members, 'scheduler');
   return {
     context,
-    credentials,
+    credentials: { ...credentials, ...renewed },
     members,
     catalog,
     control: dialer.client(
       rpc.control,
       service('scheduler', () => schedulers),
     ),
-    certificate: dialer.client(rpc.certificate, registry),
+    certificate,
     node: dialer.client(rpc.node, registry),
     network: dialer.client(
       rpc.network,
@@ -96,6 +104,26 @@ function unreachable({ name, registries }: Context, cause: BerthError): CliError
     'check that the control plane runs and that this machine reaches it; `berth context ls` lists other clusters',
     { cause },
   );
+}
+
+/**
+ * A new certificate for a context whose own is past half of its life, or trusts other CAs than are to be trusted now; for
+ * the same key. Where the registry can't give one now, the next command tries again.
+ */
+async function renewedIfDue(
+  { cert, key, ca }: Credentials,
+  caSha256: string,
+  client: Session['certificate'],
+): Promise<Pick<Credentials, 'cert' | 'ca'> | undefined> {
+  const due = renewalAtMs(readCertificate(cert), 0.5) <= Date.now();
+  if (!due && (caSha256 === '' || caSha256 === trustDigest(ca))) return undefined;
+  try {
+    const { certificatePem, caPem } = await client.renewCertificate({ csr: await createCsr(key) });
+    return { cert: certificatePem, ca: caPem };
+  } catch (error) {
+    if (isBerthError(error, 'Unavailable') || isBerthError(error, 'DeadlineExceeded')) return undefined;
+    throw error;
+  }
 }
 
 /** Addresses of a control-plane service's instances. */

@@ -14,7 +14,7 @@ import { LateTls } from './late-tls.ts';
 import type { LocalAuthority } from './local-authority.ts';
 import { replicaAddresses } from './manifest.ts';
 import { NodeCertificates } from './node-certificate.ts';
-import type { NodeWiring } from './node-wiring.ts';
+import type { LiveOptions, NodeWiring } from './node-wiring.ts';
 import { wireNode } from './node-wiring.ts';
 import { ownAddressTowards } from './own-address.ts';
 import { softwareVersion } from './version.ts';
@@ -115,14 +115,13 @@ export class AgentLife {
     }
     if (!node) return;
     if (node.leaving) return this.#leave(node, wired);
-    if (await certificates.expired()) await this.#replaceExpired(certificates, cluster, node);
 
     const source = fileTls(join(config.stateDir, 'certs/node'), { clock, logger: log });
     this.#closeTls = () => source.close();
     this.#tls.become(source);
     board.set('joined', 'waiting for the control plane');
     const member = node;
-    await wired.live(node.nodeId, certificates, () => {
+    await wired.live(node.nodeId, { certificates, ...this.#renewing(cluster, node) }, () => {
       // The registry removes no manager: the control plane runs on it.
       assert(!cluster, 'a manager is not removed');
       this.#base.lives.add(this.#leave(member, wired));
@@ -138,22 +137,23 @@ export class AgentLife {
     if (!this.#base.signal.aborted) this.#setLeft();
   }
 
-  /** A host that was off for longer than its certificate lives: a manager signs its own, another joins again, by the same
-   *  key and so as the same node. */
-  async #replaceExpired(
-    certificates: NodeCertificates,
-    cluster: ClusterState | undefined,
-    node: NodeState,
-  ): Promise<void> {
-    this.#base.log.warn({ nodeId: node.nodeId }, 'the certificate of this node has expired');
-    if (!cluster) {
-      await this.#join(certificates, undefined, node);
-      return;
-    }
+  /** How its certificate is kept good: a manager signs for itself, others ask the registry, or rejoin with a token. */
+  #renewing(cluster: ClusterState | undefined, node: NodeState): Omit<LiveOptions, 'certificates'> {
+    const { config, files } = this.#base;
     const identity = { role: 'node', id: node.nodeId } as const;
-    const csr = await certificates.csr();
-    const cert = await this.#authority.sign({ csr, identity, addresses: [node.advertise] });
-    await certificates.save({ cert, ca: await this.#authority.caPem() });
+    const sign = async (csr: Uint8Array): Promise<{ cert: string; ca: string }> => ({
+      cert: await this.#authority.sign({ csr, identity, addresses: [node.advertise] }),
+      ca: await this.#authority.caPem(),
+    });
+    return {
+      ...(cluster && { sign }),
+      token: {
+        path: join(config.stateDir, 'join-token'),
+        read: () => files.token(),
+        remove: () => files.removeToken(),
+      },
+      firstToken: () => givenToken(config),
+    };
   }
 
   #certificates(cluster: ClusterState | undefined): NodeCertificates {
@@ -203,4 +203,10 @@ function tokenOf({ joinToken, joinTokenFile }: Config): string {
     `there is no join token at ${joinTokenFile}. Remedy: write one there that \`berth cluster token\` gives`,
     { reason: 'NO_TOKEN' },
   );
+}
+
+/** The token that the agent was started with, if there still is one. */
+function givenToken(config: Config): string | undefined {
+  if (config.joinToken !== '') return config.joinToken;
+  return config.joinTokenFile !== '' && existsSync(config.joinTokenFile) ? tokenOf(config) : undefined;
 }

@@ -2,6 +2,7 @@ import type { ClusterState } from '@berth/agent';
 import { DockerCalls, engineFacts, MemberDirectory, PhaseBoard, StateFiles } from '@berth/agent';
 import type { Node } from '@berth/contracts/registry';
 import { Node as Nodes } from '@berth/contracts/registry';
+import { trustDigest } from '@berth/identity';
 import type { Logger } from '@berth/kernel';
 import type { Registry } from '@berth/process';
 import { createMetrics, FileDisk, rpcMetrics, SystemClock, SystemRng } from '@berth/process';
@@ -67,6 +68,13 @@ export class Base {
       architecture: facts.architecture,
       engineVersion: facts.engineVersion,
       version: softwareVersion,
+      trustedCaSha256: await this.#trusted(),
     });
+  }
+
+  /** Digest of the CAs that this node trusts; empty before it has joined. */
+  async #trusted(): Promise<string> {
+    const ca = await this.disk.read('certs/node/ca.pem');
+    return ca === undefined ? '' : trustDigest(new TextDecoder().decode(ca));
   }
 }

@@ -58,6 +58,13 @@ export const schema = z.object({
     .default('')
     .describe('File that holds the join token; one in the state folder is removed once the host has joined.'),
   joinAddress: list().default([]).describe('host:port of join ports, separated by commas.'),
+  certificateLifetimeS: z.coerce
+    .number()
+    .int()
+    .min(20)
+    .max(90 * 86_400)
+    .default(90 * 86_400)
+    .describe('Lifetime of the certificates that a manager signs, in seconds; shorter ones are for tests.'),
   resolvConf: z
     .string()
     .default('/host/etc/resolv.conf')

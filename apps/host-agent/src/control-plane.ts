@@ -30,13 +30,22 @@ export async function startControlPlane(
   members.onChange((list) => nats.members(list));
   lives.add(nats.run(signal));
 
+  const onDeaf = (error: unknown): void => {
+    log.error(
+      { error },
+      'etcd could not be restarted: it trusts the CAs of before. Remedy: docker restart its container',
+    );
+  };
   const certificates = new ControlPlaneCertificates({
     authority,
     address: cluster.advertise,
     clock,
     log,
-    onRenewed: (folder) => {
+    onRenewed: (folder, { trust }) => {
       if (folder === 'nats') nats.certificateRenewed();
+      // etcd reads its certificate at every handshake, but whom it trusts only when it starts.
+      if (folder === 'etcd' && trust)
+        void wired.signalStatic('etcd', 'SIGTERM').catch((error: unknown) => onDeaf(error));
     },
   });
   await certificates.ensure();
@@ -44,7 +53,13 @@ export async function startControlPlane(
 
   const tls = fileTls(join(config.stateDir, 'certs/signer'), { clock, logger: log });
   signal.addEventListener('abort', () => tls.close(), { once: true });
-  const signing = new SigningHandler({ authority, log, onSigned: (identity) => nats.issued(identity) });
+  const signing = new SigningHandler({
+    authority,
+    clock,
+    log,
+    onSigned: (identity) => nats.issued(identity),
+    onAdvanced: () => certificates.changed(),
+  });
   await base.serve(`${cluster.advertise}:${config.signPort}`, { kind: 'mtls', tls }, [bind(rpc.signing, signing)]);
 
   const manifest = loadManifest(config.manifest, manifestVariables(config, cluster, process.env), config.profiles);

@@ -87,4 +87,98 @@ describe("a manager's authority", () => {
     const other = new LocalAuthority({ disk: new MemoryDisk(), clock: new VirtualClock(), rng: new SeededRng(1) });
     await expect(other.caPem()).rejects.toMatchObject({ reason: 'NO_CA' });
   });
+
+  it('signs certificates of the lifetime that was set', async () => {
+    const { disk, clock } = await setUp();
+    const authority = new LocalAuthority({ disk, clock, rng: new SeededRng(1), lifetimeMs: 60_000 });
+    const [wanted] = wantedCertificates('198.18.0.1');
+    await authority.issue(wanted!);
+    const dueMs = (await authority.dueAtMs(wanted!)) - clock.wall();
+    expect(dueMs).toBeGreaterThan(23_000);
+    expect(dueMs).toBeLessThan(37_000);
+  });
+});
+
+describe('a rotation of both CAs', () => {
+  const rotation = async () => {
+    const made = await setUp();
+    const { authority, clock, read } = made;
+    const trust: string[] = [];
+    const certificates = new ControlPlaneCertificates({
+      authority,
+      address: '198.18.0.1',
+      clock,
+      log: new MemoryLogger(),
+      onRenewed: (folder, renewed) => {
+        if (renewed.trust) trust.push(folder);
+      },
+    });
+    await certificates.ensure();
+    const signerOf = async (folder: string): Promise<string> =>
+      new X509Certificate(await read(`certs/${folder}/cert.pem`)).issuer;
+    return { ...made, certificates, trust, signerOf };
+  };
+  const commonNames = (pem: string): string[] =>
+    (pem.match(/-----BEGIN[^-]+-----[^-]+-----END[^-]+-----/gu) ?? []).map((each) => new X509Certificate(each).subject);
+
+  it('trusts the new before it signs, signs by it before the old one is dropped; keys stay', async () => {
+    const { authority, certificates, read, signerOf, trust } = await rotation();
+    const key = await read('certs/registry/key.pem');
+    const token = parseJoinToken((await authority.newToken()).token);
+    const seen = [];
+    for (const from of [0, 1, 2]) {
+      expect((await authority.advance(from)).step).toBe(from + 1);
+      await certificates.ensure();
+      seen.push([
+        await signerOf('registry'),
+        commonNames(await read('certs/registry/ca.pem')),
+        commonNames(await read('certs/etcd/ca.pem')),
+        trust.splice(0).includes('etcd'),
+      ]);
+    }
+    expect(seen).toEqual([
+      [
+        'CN=Berth cluster c1',
+        ['CN=Berth cluster c1', 'CN=Berth cluster c1 #2'],
+        ['CN=Berth etcd c1', 'CN=Berth etcd c1 #2'],
+        true,
+      ],
+      [
+        'CN=Berth cluster c1 #2',
+        ['CN=Berth cluster c1 #2', 'CN=Berth cluster c1'],
+        ['CN=Berth etcd c1 #2', 'CN=Berth etcd c1'],
+        false,
+      ],
+      ['CN=Berth cluster c1 #2', ['CN=Berth cluster c1 #2'], ['CN=Berth etcd c1 #2'], true],
+    ]);
+    expect(await read('certs/registry/key.pem')).toBe(key);
+    expect(parseJoinToken((await authority.newToken()).token).caDigest).not.toEqual(token.caDigest);
+  });
+
+  it('does each step once, whoever asks how often, and keeps no key of a dropped CA', async () => {
+    const { authority, disk, certificates } = await rotation();
+    await Promise.all([authority.advance(0), authority.advance(0), authority.advance(0)]);
+    expect((await authority.caStep()).step).toBe(1);
+    expect((await authority.advance(7)).step).toBe(1);
+    for (const from of [1, 2, 3, 4, 5]) await authority.advance(from);
+    await certificates.ensure();
+    expect([...(await disk.list('ca'))].sort()).toEqual([
+      'cluster-3-key.pem',
+      'cluster-3.pem',
+      'etcd-3-key.pem',
+      'etcd-3.pem',
+      'step.json',
+    ]);
+  });
+
+  it('goes on after a crash between the making of the new CAs and the step', async () => {
+    const { authority, disk, clock, read } = await rotation();
+    await authority.advance(0);
+    const made = await read('ca/cluster-2.pem');
+    await disk.remove('ca/step.json');
+    const restarted = new LocalAuthority({ disk, clock, rng: new SeededRng(2) });
+    expect((await restarted.caStep()).step).toBe(0);
+    await restarted.advance(0);
+    expect(await read('ca/cluster-2.pem')).toBe(made);
+  });
 });

@@ -1,8 +1,8 @@
 import type { JoinPort, NodeCertificate } from '@berth/agent';
 import { rpc } from '@berth/contracts';
-import type { JoinRequest, JoinResponse } from '@berth/contracts/registry';
+import type { JoinRequest, JoinResponse, RejoinRequest, RejoinResponse } from '@berth/contracts/registry';
 import type { CertStore } from '@berth/identity';
-import { createCsr, parseJoinToken, readCertificate, renewalAtMs } from '@berth/identity';
+import { createCsr, parseJoinToken, readCertificate, renewalAtMs, trustDigest, trusts } from '@berth/identity';
 import type { Clock, Logger, Rng } from '@berth/kernel';
 import { dialPinned } from '@berth/rpc';
 
@@ -17,7 +17,7 @@ export interface NodeCertificatesOptions {
   readonly logger: Logger;
 }
 
-/** The node's own key and certificate: how it joins and how it renews. */
+/** The node's own key and certificate: how it joins, renews and rejoins. */
 export class NodeCertificates implements JoinPort, NodeCertificate {
   readonly #o: NodeCertificatesOptions;
 
@@ -29,30 +29,49 @@ export class NodeCertificates implements JoinPort, NodeCertificate {
     return createCsr(await this.#o.store.key());
   }
 
-  async join(token: string, request: Omit<JoinRequest, 'tokenSecret'>): Promise<JoinResponse> {
-    const { clock, rng, logger, joinAddresses: addresses } = this.#o;
-    const { caDigest, secret } = parseJoinToken(token);
-    const { dialer } = await dialPinned({ addresses, identity: registry, caDigest, clock, rng, logger });
-    try {
-      const client = dialer.client(rpc.join, { identity: registry, addresses: () => addresses });
-      return await client.join({ ...request, tokenSecret: secret });
-    } finally {
-      dialer.close();
-    }
+  join(token: string, request: Omit<JoinRequest, 'tokenSecret'>): Promise<JoinResponse> {
+    return this.#atJoinPort(token, (client, tokenSecret) => client.join({ ...request, tokenSecret }));
+  }
+
+  rejoin(token: string, request: Omit<RejoinRequest, 'tokenSecret'>): Promise<RejoinResponse> {
+    return this.#atJoinPort(token, (client, tokenSecret) => client.rejoin({ ...request, tokenSecret }));
   }
 
   save(certificate: { readonly cert: string; readonly ca: string }): Promise<void> {
     return this.#o.store.save(certificate);
   }
 
-  /** Is there a certificate that is no longer valid? */
-  async expired(): Promise<boolean> {
+  async ended(token: string | undefined): Promise<string | undefined> {
     const kept = await this.#o.store.load();
-    return kept !== undefined && readCertificate(kept.cert).notAfterMs <= this.#o.clock.wall();
+    if (kept === undefined) return "this node's certificate is gone";
+    const { notAfterMs } = readCertificate(kept.cert);
+    if (notAfterMs <= this.#o.clock.wall()) {
+      return `this node's certificate ended at ${new Date(notAfterMs).toISOString()}`;
+    }
+    if (token === undefined || trusts(kept.ca, parseJoinToken(token).caDigest)) return undefined;
+    return 'the CA of the cluster is another one now';
+  }
+
+  async trustSha256(): Promise<string> {
+    const kept = await this.#o.store.load();
+    return kept === undefined ? '' : trustDigest(kept.ca);
   }
 
   async renewalAtMs(random: number): Promise<number> {
     const kept = await this.#o.store.load();
     return kept === undefined ? 0 : renewalAtMs(readCertificate(kept.cert), random);
   }
+
+  async #atJoinPort<T>(token: string, call: (client: JoinClient, secret: string) => Promise<T>): Promise<T> {
+    const { clock, rng, logger, joinAddresses: addresses } = this.#o;
+    const { caDigest, secret } = parseJoinToken(token);
+    const { dialer } = await dialPinned({ addresses, identity: registry, caDigest, clock, rng, logger });
+    try {
+      return await call(dialer.client(rpc.join, { identity: registry, addresses: () => addresses }), secret);
+    } finally {
+      dialer.close();
+    }
+  }
 }
+
+type JoinClient = typeof rpc.join extends { readonly types?: { readonly client: infer Client } } ? Client : never;

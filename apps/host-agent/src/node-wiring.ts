@@ -1,6 +1,7 @@
-import type { ClusterState, NodeIdentity } from '@berth/agent';
+import type { CertificateRenewalOptions, ClusterState, NodeIdentity } from '@berth/agent';
 import {
   AgentCache,
+  CertificateRenewal,
   DispatchClient,
   DockerImages,
   DockerNetworks,
@@ -13,7 +14,6 @@ import {
   ProbeHandler,
   RetryPause,
   RuntimeHandler,
-  renewCertificate,
   StaticReporter,
   StatusReporter,
   TaskEngine,
@@ -28,13 +28,18 @@ import { wireNetwork } from './network-wiring.ts';
 import type { NodeCertificates } from './node-certificate.ts';
 import { softwareVersion } from './version.ts';
 
+/** How a host that has joined keeps its certificate good. */
+export interface LiveOptions extends Pick<CertificateRenewalOptions, 'sign' | 'token' | 'firstToken'> {
+  readonly certificates: NodeCertificates;
+}
+
 export interface NodeWiring {
   readonly runtime: DockerRuntime;
   readonly engine: TaskEngine;
   /** Sends a signal to a static task's container, if it runs. */
   signalStatic(service: string, signal: string): Promise<void>;
   /** The host has joined: begins the sessions and serves. `onRemoved` is called when the cluster has removed it. */
-  live(nodeId: string, certificates: NodeCertificates, onRemoved: () => void): Promise<void>;
+  live(nodeId: string, options: LiveOptions, onRemoved: () => void): Promise<void>;
   /** Ends the sessions and takes all of the cluster's containers and networks off the host. */
   leave(): Promise<void>;
   farewell(): Promise<void>;
@@ -124,16 +129,20 @@ export async function wireNode(
     synced: () => dispatch.synced,
     members,
     onConnected: () => announcer.reconnected(),
-    onRevoked: host.onRevoked,
+    onTold: ({ revokedIdentities, caSha256 }) => {
+      host.onRevoked(revokedIdentities);
+      renewal?.told(caSha256);
+    },
     onRemoved: () => onRemoved(),
   });
 
+  let renewal: CertificateRenewal | undefined;
   watchGauges(base, { tasks, reporter, dispatch });
 
   return {
     runtime,
     engine,
-    live: async (nodeId, certificates, removed) => {
+    live: async (nodeId, { certificates, ...how }, removed) => {
       node.nodeId = nodeId;
       onRemoved = removed;
       const handler = new RuntimeHandler({
@@ -149,10 +158,23 @@ export async function wireNode(
         bind(rpc.runtime, handler),
         bind(rpc.probe, new ProbeHandler({ probe: probeServer })),
       ]);
-      const renewal = { ...ports, certificate: certificates, client: certificateApi };
       const member = AbortSignal.any([signal, sessions.signal]);
+      renewal = new CertificateRenewal({
+        ...ports,
+        ...how,
+        certificate: certificates,
+        client: certificateApi,
+        hello,
+        nodeId,
+        onTrouble: (message) => {
+          if (message !== undefined) board.set(board.phase, message);
+        },
+        onRenewed: ({ trust }) => {
+          if (trust) presence.reconnect();
+        },
+      });
       for (const loop of [dispatch, presence, reporter, statics, announcer]) lives.add(loop.run(member));
-      lives.add(renewCertificate(renewal, member));
+      lives.add(renewal.run(member));
       network.live(nodeId);
     },
     signalStatic: async (service, name) => {

@@ -31,7 +31,7 @@ export async function start(config: Config, log: Logger, stopping: AbortSignal):
   });
 
   // What root on this host may ask, also before there is a cluster.
-  const authority = new LocalAuthority({ disk, clock, rng });
+  const authority = new LocalAuthority({ disk, clock, rng, lifetimeMs: config.certificateLifetimeS * 1_000 });
   const life = new AgentLife(base, authority);
   const setup = new SetupHandler({
     ...base.ports,

@@ -105,6 +105,7 @@ class Cluster {
           }),
           caPem: this.ca.certPem,
         }),
+        advanceCa: async () => ({ step: 0, stepAgeMs: 0, caPem: this.ca.certPem }),
       }),
     ]);
     await this.startRegistry();

@@ -7,6 +7,7 @@ import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import type { CertificateTools } from '@berth/discovery';
 import {
   Admission,
+  CaRotation,
   CatalogHandlers,
   CertificateHandlers,
   CertificateIssuer,
@@ -26,6 +27,7 @@ import {
   newTokenSecret,
   readCertificate,
   tokenSecretMatches,
+  trustDigest,
 } from '@berth/identity';
 import type { Logger, Rng } from '@berth/kernel';
 import { awaitCluster, dnsNameOf, newId } from '@berth/kernel';
@@ -77,7 +79,16 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   const tls = fileTls(config.certs, { clock, logger });
   const dialer = createDialer({ tls, clock, rng, logger });
   const scheduler = new RemoteMirror<SchedulerChange>();
-  const registry = new Registry({ store, clock, rng, log: logger, prober: agentProber(dialer), replica, scheduler });
+  const registry = new Registry({
+    store,
+    clock,
+    rng,
+    log: logger,
+    prober: agentProber(dialer),
+    caSha256: () => trustDigest(tls.current().ca),
+    replica,
+    scheduler,
+  });
   const control = dialer.client(rpc.control, {
     identity: { role: 'service', name: 'scheduler' },
     addresses: () =>
@@ -97,7 +108,8 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   const presence = new PresenceHandlers({ registry, store, clock, log: logger, clusterId });
   const catalog = new CatalogHandlers({ registry, clusterId });
   const nodes = new NodeHandlers({ registry, store, clock, log: logger });
-  const certificates = new CertificateHandlers({ registry, issuer, tools, store, clock, log: logger });
+  const rotation = new CaRotation({ registry, signer, tools, store, clock, log: logger });
+  const certificates = new CertificateHandlers({ registry, issuer, rotation, tools, store, clock, log: logger });
   const joining = new JoinHandlers({ registry, issuer, tools, store, clock, rng, log: logger, clusterId });
   const server = await startServer({
     address: `${config.advertise}:${config.grpcPort}`,
@@ -125,6 +137,7 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     return registry.synced || 'the mirror of the scheduler is not synced';
   };
   watchGauges(metrics, registry);
+  tls.onChange(() => registry.board.touch());
 
   // What is told to all.
   const bus = connectNats({
@@ -202,6 +215,7 @@ function certificateTools(tls: TlsSource, rng: Rng): CertificateTools {
     readCertificate,
     hashTokenSecret,
     tokenSecretMatches,
+    trustDigest,
     newJoinToken: () => {
       const secret = newTokenSecret(rng);
       return { secret, token: formatJoinToken({ caDigest: caDigest(tls.current().ca), secret }) };

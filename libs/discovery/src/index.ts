@@ -3,6 +3,7 @@ export type { MembershipOptions } from './client/membership.ts';
 export { Membership } from './client/membership.ts';
 export { nodeKeys, nodes, registryOwner, tokens } from './domain/records.ts';
 export { RegistryView } from './domain/registry-view.ts';
+export { CaRotation } from './service/ca-rotation.ts';
 export { CatalogHandlers } from './service/catalog-handlers.ts';
 export { CertificateHandlers } from './service/certificate-handlers.ts';
 export { CertificateIssuer } from './service/certificate-issuer.ts';

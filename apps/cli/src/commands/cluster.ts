@@ -12,6 +12,7 @@ import { dialerFor } from '../session.ts';
 import { liveArea } from '../terminal/live.ts';
 import { table } from '../terminal/table.ts';
 import { addHostLineCommands, defaultStateDir } from './host-lines.ts';
+import { addRotateCaCommand } from './rotate-ca.ts';
 
 interface InitOptions {
   readonly socket: string;
@@ -73,6 +74,8 @@ export function addClusterCommands(program: Command): void {
         );
       }),
     );
+
+  addRotateCaCommand(cluster);
 
   cluster
     .command('status')

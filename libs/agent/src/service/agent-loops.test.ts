@@ -244,7 +244,7 @@ class Agent {
       synced: () => this.dispatch.synced,
       members: this.members,
       onConnected: () => announcer.reconnected(),
-      onRevoked: () => {},
+      onTold: () => {},
       onRemoved: () => {},
     });
     this.dispatch = new DispatchClient({

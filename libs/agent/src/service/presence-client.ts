@@ -1,5 +1,5 @@
 import type { rpc } from '@berth/contracts';
-import type { ConnectRequest, Node } from '@berth/contracts/registry';
+import type { ConnectRequest, ConnectResponse, Node } from '@berth/contracts/registry';
 import type { Hello } from '@berth/contracts/workload';
 import type { Clock, Logger, Rng } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
@@ -22,8 +22,8 @@ export interface PresenceClientOptions {
   readonly rng: Rng;
   readonly log: Logger;
   readonly onConnected: () => void;
-  /** All identities that were revoked; told to managers. */
-  readonly onRevoked: (identities: readonly string[]) => void;
+  /** All that the registry says. */
+  readonly onTold: (response: ConnectResponse) => void;
   /** The registry says that this node was removed from the cluster. Called once; the client has ended then. */
   readonly onRemoved: () => void;
 }
@@ -34,6 +34,7 @@ export class PresenceClient {
   readonly #beat: Wake;
   #intervalMs = heartbeatIntervalMs;
   #restarting = false;
+  #connectionEnd = new AbortController();
 
   constructor(options: PresenceClientOptions) {
     this.#o = options;
@@ -43,6 +44,11 @@ export class PresenceClient {
   /** Something that a heartbeat says has changed: one goes out at once. */
   changed(): void {
     this.#beat.notify();
+  }
+
+  /** The host is to be described anew: over a new connection. */
+  reconnect(): void {
+    this.#connectionEnd.abort();
   }
 
   /** The agent is about to restart: its silence is no loss for a while. Resolves when this has had time to go out. */
@@ -57,6 +63,7 @@ export class PresenceClient {
     const retry = new RetryPause({ clock, rng });
     while (!signal.aborted) {
       const connection = new AbortController();
+      this.#connectionEnd = connection;
       try {
         const end = await this.#connection(AbortSignal.any([signal, connection.signal]), retry);
         if (end === 'removed') return this.#o.onRemoved();
@@ -74,14 +81,14 @@ export class PresenceClient {
   }
 
   async #connection(signal: AbortSignal, retry: RetryPause): Promise<'ended' | 'removed'> {
-    const { log, client, members, onConnected, onRevoked } = this.#o;
+    const { log, client, members, onConnected, onTold } = this.#o;
     const node = await this.#o.describe();
     let first = true;
     for await (const response of client.connect(this.#requests(node, signal), { signal })) {
       if (response.removed) return 'removed';
       if (response.heartbeatIntervalMs > 0) this.#intervalMs = response.heartbeatIntervalMs;
       if (response.members.length > 0) await members.update(response.members);
-      onRevoked(response.revokedIdentities);
+      onTold(response);
       if (first) {
         log.info({ leaseMs: response.leaseMs, members: response.members.length }, 'connected to a registry');
         onConnected();

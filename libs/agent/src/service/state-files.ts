@@ -55,7 +55,8 @@ export class StateFiles {
     return this.#disk.write(nodeFile, text(`${JSON.stringify(node, undefined, 2)}\n`));
   }
 
-  /** The first join token: this host joins with it, and `cluster init` shows it. */
+  /** A join token: a manager joins with the first one, until `cluster init` has shown it; elsewhere an operator may put
+   *  one for a certificate that has ended. */
   async token(): Promise<string | undefined> {
     const bytes = await this.#disk.read(tokenFile);
     return bytes && new TextDecoder().decode(bytes).trim();
@@ -63,6 +64,10 @@ export class StateFiles {
 
   saveToken(token: string): Promise<void> {
     return this.#disk.write(tokenFile, text(`${token}\n`));
+  }
+
+  removeToken(): Promise<void> {
+    return this.#disk.remove(tokenFile);
   }
 
   async #json<T>(name: string): Promise<T | undefined> {

@@ -45,6 +45,8 @@ function plain(description: Node, id: string): Node {
     throw bad('agent port', String(description.agentPort));
   // All nodes get it, with the member list.
   if (description.version.length > versionLengthMax) throw bad('version', description.version.slice(0, 80));
+  const { trustedCaSha256 } = description;
+  if (!/^(?:[0-9a-f]{64})?$/u.test(trustedCaSha256)) throw bad('digest of trusted CAs', trustedCaSha256.slice(0, 80));
   return NodeCodec.fromPartial({
     ...description,
     id,

@@ -35,7 +35,8 @@ export class CatalogHandlers implements CatalogServiceImplementation<CallerConte
 
   async listMembers(_request: ListMembersRequest, { signal }: Call) {
     await this.#registry.feed.waitFor(undefined, signal);
-    return { members: this.#registry.view.memberList(), clusterId: this.#clusterId };
+    const { view, caSha256 } = this.#registry;
+    return { members: view.memberList(), clusterId: this.#clusterId, caSha256 };
   }
 
   async *watch(request: WatchRequest, { signal }: Call) {

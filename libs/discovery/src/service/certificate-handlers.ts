@@ -10,6 +10,8 @@ import type {
   RenewCertificateResponse,
   RevokeCertificateRequest,
   RevokeCertificateResponse,
+  RotateCaRequest,
+  RotateCaResponse,
   RotateTokenRequest,
   RotateTokenResponse,
 } from '@berth/contracts/registry';
@@ -17,6 +19,7 @@ import { NodeStatus } from '@berth/contracts/registry';
 import type { CallerContext, Clock, Logger, Store } from '@berth/kernel';
 import { BerthError, formatIdentity, parseIdentity } from '@berth/kernel';
 import { isTokenValid, registryOwner, revocations, tokens } from '../domain/records.ts';
+import type { CaRotation } from './ca-rotation.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
 import type { CertificateTools } from './ports.ts';
 import type { Registry } from './registry.ts';
@@ -31,6 +34,7 @@ const namePattern = /^[a-z0-9][a-z0-9-]{0,31}$/u;
 export interface CertificateHandlersOptions {
   readonly registry: Registry;
   readonly issuer: CertificateIssuer;
+  readonly rotation: CaRotation;
   readonly tools: CertificateTools;
   readonly store: Store;
   readonly clock: Clock;
@@ -153,6 +157,10 @@ export class CertificateHandlers implements CertificateServiceImplementation<Cal
       .map((issued) => ({ ...issued, revoked: this.#isRevoked(issued.identity) }))
       .sort((a, b) => (`${a.identity} ${a.serial}` < `${b.identity} ${b.serial}` ? -1 : 1));
     return { certificates: valid };
+  }
+
+  rotateCa(request: RotateCaRequest, { caller, signal }: Call): Promise<RotateCaResponse> {
+    return this.#options.rotation.rotate(request, formatIdentity(caller), signal);
   }
 
   #isRevoked(identity: string): boolean {

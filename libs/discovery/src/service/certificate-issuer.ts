@@ -60,6 +60,7 @@ export class CertificateIssuer {
       notBeforeMs: facts.notBeforeMs,
       notAfterMs: facts.notAfterMs,
       revoked: false,
+      caSha256: this.#tools.trustDigest(signed.caPem),
     });
     for (const expired of this.#expired()) also.delete(certificates, expired);
     const { committed } = await this.#store.txn(also.group());

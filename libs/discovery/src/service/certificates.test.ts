@@ -1,8 +1,9 @@
 import type { Revocation } from '@berth/contracts/registry';
+import { CaPhase } from '@berth/contracts/registry';
 import { MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Admission } from '../client/admission.ts';
-import { assemble, csr, describeNode, FakeAgent, nodeCaller, operator } from './testing.ts';
+import { as, assemble, csr, describeNode, FakeAgent, hello, nodeCaller, operator } from './testing.ts';
 
 function setUp(options: { readonly replicas?: number } = {}) {
   const clock = new VirtualClock();
@@ -137,5 +138,87 @@ describe('a node that has left', () => {
     await renew('k1');
     await leave(made, nodeId);
     await expect(renew('k1')).rejects.toMatchObject({ code: 'PermissionDenied', reason: 'NODE_LEFT' });
+  });
+});
+
+describe('Rejoin', () => {
+  const rejoin = ({ join, run }: ReturnType<typeof make>, nodeId: string, key: string, tokenSecret = 'secret') =>
+    run(join.rejoin({ tokenSecret, csr: csr(key), nodeId, hello }, as({ role: 'anyone' })));
+
+  it('gives a node a new certificate under its id, and changes nothing else of it', async () => {
+    const made = make();
+    const { nodeId } = await made.joinNode('k1', describeNode({ labels: { disk: 'ssd' } }));
+    const before = made.registry.view.node(nodeId);
+    const answer = await rejoin(made, nodeId, 'k1');
+    expect(answer).toMatchObject({ certificatePem: `node:${nodeId}|serial2|k1`, caPem: 'CA0' });
+    expect(answer.members).toEqual([]);
+    expect(made.signer.signed.at(-1)).toEqual({ identity: `node:${nodeId}`, addresses: ['198.18.0.1'] });
+    expect(made.registry.view.node(nodeId)).toEqual(before);
+  });
+
+  it('is refused for another key, an unknown node, a wrong token, and a node that was removed', async () => {
+    const made = make();
+    await made.joinNode('manager');
+    const { nodeId } = await made.joinNode('k1', describeNode({ hostname: 'h2' }));
+    const signed = made.signer.signed.length;
+    await expect(rejoin(made, nodeId, 'other')).rejects.toMatchObject({ reason: 'FOREIGN_KEY' });
+    await expect(rejoin(made, 'nobody', 'k1')).rejects.toMatchObject({ reason: 'NODE_UNKNOWN' });
+    await expect(rejoin(made, nodeId, 'k1', 'wrong')).rejects.toMatchObject({ reason: 'BAD_TOKEN' });
+    await leave(made, nodeId);
+    await expect(rejoin(made, nodeId, 'k1')).rejects.toMatchObject({ reason: 'NODE_LEFT' });
+    expect(made.signer.signed).toHaveLength(signed);
+  });
+});
+
+describe('a rotated token', () => {
+  it('ends all before it; nodes that have joined stay', async () => {
+    const made = make();
+    const { certificates, run, joinNode, registry } = made;
+    const { nodeId } = await joinNode('k1');
+    const { token } = await run(certificates.createToken({ ttlMs: 60_000 }, operator));
+    expect(token).not.toBe('');
+    await run(certificates.rotateToken({}, operator));
+    await expect(joinNode('k2')).rejects.toMatchObject({ reason: 'BAD_TOKEN' });
+    await run(certificates.renewCertificate({ csr: csr('k1') }, nodeCaller(nodeId)));
+    expect(new Admission(registry.feed).refusal({ role: 'node', id: nodeId }, 'sha-k1')).toBeUndefined();
+  });
+});
+
+describe('a rotation of the CAs', () => {
+  const digest = (step: number): string => Buffer.from(`CA${step}`).toString('hex').padStart(64, '0');
+
+  it('goes on when nodes and people follow, and ends the join tokens', async () => {
+    const made = make();
+    const { certificates, presence, clock, run, joinNode, signer, registry } = made;
+    const { nodeId } = await joinNode('k1');
+    const ask = (request: Partial<{ start: boolean; advance: boolean; leaveBehind: boolean }>) =>
+      run(certificates.rotateCa({ start: false, advance: true, leaveBehind: false, ...request }, operator));
+    const follow = async (): Promise<void> => {
+      new FakeAgent(presence, clock, nodeId, describeNode({ trustedCaSha256: digest(signer.step) }));
+      await clock.advance(1_000);
+      await run(certificates.renewCertificate({ csr: csr('ann') }, ann));
+    };
+    const ann = as({ role: 'operator', name: 'ann' });
+    await run(certificates.issueCertificate({ csr: csr('ann'), role: 'operator', name: 'ann' }, operator));
+    await follow();
+    expect(await ask({})).toMatchObject({ phase: CaPhase.CA_PHASE_STEADY, generation: 1, advanced: false });
+    expect(await ask({ start: true })).toMatchObject({
+      phase: CaPhase.CA_PHASE_TRUSTING,
+      advanced: true,
+      waitingNodes: ['h1'],
+      waitingPeople: ['operator:ann'],
+    });
+    signer.stepAgeMs = 60_000;
+    expect(await ask({})).toMatchObject({ advanced: false });
+    await follow();
+    expect(await ask({ advance: false })).toMatchObject({ advanced: false, waitingNodes: [], waitingPeople: [] });
+    expect(await ask({})).toMatchObject({ phase: CaPhase.CA_PHASE_SWITCHED, generation: 2, advanced: true });
+    signer.stepAgeMs = 60_000;
+    await follow();
+    expect([...registry.view.tokens.values()]).toHaveLength(1);
+    expect(await ask({})).toMatchObject({ phase: CaPhase.CA_PHASE_STEADY, generation: 2, advanced: true });
+    await clock.advance(100);
+    expect([...registry.view.tokens.values()]).toEqual([]);
+    await expect(joinNode('k9')).rejects.toMatchObject({ reason: 'BAD_TOKEN' });
   });
 });

@@ -1,6 +1,13 @@
 import { WriteSet } from '@berth/changes';
 import { checkHello } from '@berth/contracts';
-import type { JoinRequest, JoinResponse, JoinServiceImplementation, Node } from '@berth/contracts/registry';
+import type {
+  JoinRequest,
+  JoinResponse,
+  JoinServiceImplementation,
+  Node,
+  RejoinRequest,
+  RejoinResponse,
+} from '@berth/contracts/registry';
 import type { CallerContext, Clock, Logger, Rng, Store } from '@berth/kernel';
 import { BerthError, isBerthError, newId } from '@berth/kernel';
 import { joiningNode } from '../domain/nodes.ts';
@@ -46,6 +53,33 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
     return { nodeId, clusterId, ...signed, members: registry.view.serviceList() };
   }
 
+  async rejoin(request: RejoinRequest, { peer }: CallerContext): Promise<RejoinResponse> {
+    const { registry, tools, store, issuer, log, clusterId } = this.#options;
+    const { nodeId, csr } = request;
+    await this.#checkToken(request.tokenSecret, peer);
+    checkHello(request.hello, clusterId);
+    const { entry } = await store.get(nodes.key(nodeId));
+    const record = entry && nodes.decode(entry);
+    if (!entry || !record?.node) {
+      throw new BerthError('PermissionDenied', 'this cluster knows no such node: it can only join anew', {
+        reason: 'NODE_UNKNOWN',
+      });
+    }
+    if (record.removed) throw removedNode();
+    if ((await tools.csrKeySha256(csr)) !== record.publicKeySha256) {
+      throw new BerthError('PermissionDenied', 'a node rejoins by the key it joined with', { reason: 'FOREIGN_KEY' });
+    }
+    const unchanged = new WriteSet(registryOwner).compare({
+      kind: 'unchanged',
+      key: entry.key,
+      modRevision: entry.modRevision,
+    });
+    const signed = await issuer.issue(csr, { role: 'node', id: nodeId }, [record.node.address], unchanged);
+    await registry.feed.waitFor(undefined);
+    log.info({ nodeId, hostname: record.node.hostname, peer }, 'node rejoined');
+    return { ...signed, members: registry.view.serviceList() };
+  }
+
   async #checkToken(secret: string, peer: string): Promise<void> {
     const { tools, store, clock, log } = this.#options;
     // From the store itself: a token that was just replaced must not pass for another moment.
@@ -81,11 +115,7 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
       const { entry } = await store.get(nodes.key(nodeId));
       const before = entry && { value: nodes.decode(entry), modRevision: entry.modRevision };
       if (before?.value.removed) {
-        throw new BerthError(
-          'PermissionDenied',
-          'this host was removed from the cluster and still has its old key: empty the state folder of its agent (default /var/lib/berth), then join again',
-          { reason: 'NODE_LEFT' },
-        );
+        throw removedNode();
       }
       const first = before ? (before.value.node?.manager ?? false) : await this.#noManagerYet();
       const record = joiningNode({ nodeId, description, publicKeySha256, first, nowMs: clock.wall() });
@@ -106,4 +136,13 @@ export class JoinHandlers implements JoinServiceImplementation<CallerContext> {
     const { entries } = await store.list(nodes.prefix);
     return !entries.some((entry) => nodes.decode(entry).node?.manager);
   }
+}
+
+function removedNode(): BerthError {
+  return new BerthError(
+    'PermissionDenied',
+    'this host was removed from the cluster and still has its old key: empty the state folder of its agent (default ' +
+      '/var/lib/berth), then join again',
+    { reason: 'NODE_LEFT' },
+  );
 }

@@ -18,6 +18,8 @@ export interface MemberNews {
   readonly timing: PresenceTiming;
   /** Identities that were revoked; empty for `other`. */
   readonly revoked: readonly string[];
+  /** Digest of the CAs to trust. */
+  readonly caSha256: string;
 }
 
 interface Edition {

@@ -21,6 +21,8 @@ export interface CertificateTools {
   hashTokenSecret(secret: string): string;
   /** Is this the secret of a stored hash? In constant time. */
   tokenSecretMatches(secret: string, storedHash: string): boolean;
+  /** Digest of the CAs of a PEM text, in their order, hex. */
+  trustDigest(caPem: string): string;
   /** A new join token for this cluster's CA, and its secret. */
   newJoinToken(): { readonly token: string; readonly secret: string };
 }

@@ -43,6 +43,7 @@ const farewell: ConnectResponse = {
   epoch: '',
   removed: true,
   revokedIdentities: [],
+  caSha256: '',
 };
 
 interface Call extends CallerContext {
@@ -83,13 +84,14 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     try {
       const audience = registry.view.node(nodeId)?.manager ? 'manager' : 'other';
       for await (const news of registry.board.follow(audience, AbortSignal.any([signal, ended.signal]))) {
-        const { members, timing, revoked } = news;
+        const { members, timing, revoked, caSha256 } = news;
         yield {
           heartbeatIntervalMs: timing.intervalMs,
           leaseMs: timing.leaseMs,
           members,
           epoch,
           removed: false,
+          caSha256,
           revokedIdentities: [...revoked],
         };
       }

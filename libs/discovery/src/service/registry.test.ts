@@ -60,7 +60,7 @@ describe('Join', () => {
   it('gives the same key the same node id, and nobody else', async () => {
     const { joinNode, signer, run, catalog } = make();
     const first = await joinNode('k1');
-    expect(first).toMatchObject({ clusterId, caPem: 'CA', members: [] });
+    expect(first).toMatchObject({ clusterId, caPem: 'CA0', members: [] });
     expect((await joinNode('k1')).nodeId).toBe(first.nodeId);
     const other = await joinNode('k2', describeNode({ hostname: 'h2' }));
     expect(other.nodeId).not.toBe(first.nodeId);

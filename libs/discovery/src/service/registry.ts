@@ -32,6 +32,8 @@ export interface RegistryOptions {
   readonly prober: Prober;
   /** Id of this process, new at every start. */
   readonly replica: string;
+  /** Digest of the CAs that this replica trusts now. */
+  readonly caSha256: () => string;
   /** The scheduler's resources (tasks are enough). Run by the caller. */
   readonly scheduler: RemoteMirror<SchedulerChange>;
 }
@@ -63,10 +65,10 @@ export class Registry {
     this.board = new MemberBoard({
       clock,
       read: (audience) => {
-        const { timing } = this;
-        if (audience === 'other') return { members: view.serviceList(), timing, revoked: [] };
+        const { timing, caSha256 } = this;
+        if (audience === 'other') return { members: view.serviceList(), timing, caSha256, revoked: [] };
         const revoked = [...view.revocations.values()].map(({ value }) => value.identity).sort();
-        return { members: view.memberList(), timing, revoked };
+        return { members: view.memberList(), timing, caSha256, revoked };
       },
     });
     const timing = (): PresenceTiming => this.timing;
@@ -99,6 +101,11 @@ export class Registry {
       prober,
       timing,
     });
+  }
+
+  /** Digest of the CAs that this replica trusts now, and all others are to. */
+  get caSha256(): string {
+    return this.#options.caSha256();
   }
 
   /** How often nodes say that they live. */

@@ -9,6 +9,7 @@ import { TaskView } from '@berth/contracts/scheduler';
 import { DesiredState } from '@berth/contracts/workload';
 import type { CallExtra, CallerContext, Clock, Identity, Logger, Rng, Store } from '@berth/kernel';
 import { AsyncQueue, BerthError } from '@berth/kernel';
+import { CaRotation } from './ca-rotation.ts';
 import { CatalogHandlers } from './catalog-handlers.ts';
 import { CertificateHandlers } from './certificate-handlers.ts';
 import { CertificateIssuer } from './certificate-issuer.ts';
@@ -41,12 +42,16 @@ export const fakeTools: CertificateTools = {
   },
   hashTokenSecret: (secret) => `hash-${secret}`,
   tokenSecretMatches: (secret, hash) => hash === `hash-${secret}`,
+  trustDigest: (caPem) => Buffer.from(caPem).toString('hex').padStart(64, '0'),
   newJoinToken: () => ({ token: 'token-new', secret: 'new' }),
 };
 
 /** The manager's agent: signs what it is asked, or is away. */
 export class FakeSigner {
   available = true;
+  /** Where the rotation of the CAs stands. */
+  step = 0;
+  stepAgeMs = 0;
   readonly signed: { readonly identity: string; readonly addresses: readonly string[] }[] = [];
   readonly client = {
     sign: async (request: { csr?: Buffer; identity?: string; addresses?: string[] }) => {
@@ -54,9 +59,20 @@ export class FakeSigner {
       const { identity = '', addresses = [] } = request;
       this.signed.push({ identity, addresses });
       const certificatePem = `${identity}|serial${this.signed.length}|${request.csr?.toString() ?? ''}`;
-      return { certificatePem, caPem: 'CA' };
+      return { certificatePem, caPem: this.ca };
+    },
+    advanceCa: async ({ fromStep }: { fromStep?: number | undefined }) => {
+      if (fromStep === this.step) {
+        this.step += 1;
+        this.stepAgeMs = 0;
+      }
+      return { step: this.step, stepAgeMs: this.stepAgeMs, caPem: this.ca };
     },
   } as SigningServiceClient<CallExtra>;
+
+  get ca(): string {
+    return `CA${this.step}`;
+  }
 }
 
 /** The scheduler's Watch: a snapshot of its tasks, then each change alone. */
@@ -196,7 +212,16 @@ export function assemble(parts: {
     const signal = AbortSignal.any([end.signal, own.signal]);
     const rng = parts.rng(seed);
     const mirror = new RemoteMirror<SchedulerChange>();
-    const registry = new Registry({ store, clock, rng, log, prober: hosts, replica, scheduler: mirror });
+    const registry = new Registry({
+      store,
+      clock,
+      rng,
+      log,
+      prober: hosts,
+      caSha256: () => fakeTools.trustDigest(signer.ca),
+      replica,
+      scheduler: mirror,
+    });
     const issuer = new CertificateIssuer({
       signer: signer.client,
       tools: fakeTools,
@@ -204,6 +229,7 @@ export function assemble(parts: {
       store,
       view: registry.view,
     });
+    const rotation = new CaRotation({ registry, signer: signer.client, tools: fakeTools, store, clock, log });
     const call = (_since: unknown, ended: AbortSignal) => scheduler.watch(ended);
     mirror.run({ call, clock, rng, log, signal }).catch((error) => failures.push(error));
     registry.run(signal).catch((error) => failures.push(error));
@@ -214,7 +240,7 @@ export function assemble(parts: {
       presence: new PresenceHandlers({ registry, store, clock, log, clusterId }),
       catalog: new CatalogHandlers({ registry, clusterId }),
       nodes: new NodeHandlers({ registry, store, clock, log }),
-      certificates: new CertificateHandlers({ registry, issuer, tools: fakeTools, store, clock, log }),
+      certificates: new CertificateHandlers({ registry, issuer, rotation, tools: fakeTools, store, clock, log }),
     };
   };
   const replicas = Array.from({ length: parts.replicas }, (_, i) => start(`replica${i}`, i + 1));

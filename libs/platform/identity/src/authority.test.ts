@@ -6,8 +6,9 @@ import type { Identity } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AuthorityMaterial } from './authority.ts';
-import { caDigest, createAuthority, lifetimes, signIdentity, signSubject } from './authority.ts';
+import { caDigest, createAuthority, signIdentity, signSubject, trustDigest, trusts } from './authority.ts';
 import { readCertificate, renewalAtMs } from './certificate.ts';
+import { lifetimes } from './lifetimes.ts';
 import { createCsr, createKey, csrKeySha256 } from './request.ts';
 
 const nowMs = Date.UTC(2030, 0, 1);
@@ -156,9 +157,22 @@ describe('a certificate authority', () => {
   });
 });
 
+describe('several CAs to trust', () => {
+  it('have the digest of the first for tokens, and one digest in order for who compares', async () => {
+    const other = await createAuthority({ commonName: 'Berth cluster next', nowMs });
+    const [a, b] = [authority.certPem, other.certPem];
+    expect(caDigest(a + b)).toEqual(caDigest(a));
+    expect(trusts(a + b, caDigest(b))).toBe(true);
+    expect(trusts(a, caDigest(b))).toBe(false);
+    expect(new Set([a, b, a + b, b + a].map(trustDigest)).size).toBe(4);
+    expect(trustDigest(`${a.trimEnd()}\n\n${b}`)).toBe(trustDigest(a + b));
+  });
+});
+
 describe('renewal', () => {
   it('comes at half of the lifetime, give or take a tenth', () => {
-    const certificate = { notBeforeMs: 1_000, notAfterMs: 2_000 };
+    // From when it was issued; it is valid from an hour before.
+    const certificate = { notBeforeMs: 1_000 - lifetimes.backdatingMs, notAfterMs: 2_000 };
     expect([0, 0.5, 1].map((random) => renewalAtMs(certificate, random))).toEqual([1_400, 1_500, 1_600]);
   });
 

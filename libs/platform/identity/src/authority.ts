@@ -2,15 +2,10 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Identity } from '@berth/kernel';
 import { BerthError, dnsNameOf, formatIdentity } from '@berth/kernel';
+import { lifetimes } from './lifetimes.ts';
 import { keyAlgorithm, keyFromPem, keyToPem } from './pem.ts';
 import { verifiedKeyOf } from './request.ts';
 import { x509 } from './x509.ts';
-
-const hourMs = 3_600_000;
-const dayMs = 24 * hourMs;
-
-/** Lifetimes of certificates; all start an hour in the past, for clocks that are slow. */
-export const lifetimes = { caMs: 3_650 * dayMs, certificateMs: 90 * dayMs, backdatingMs: hourMs } as const;
 
 /** A certificate authority: who holds `keyPem` can speak for anybody. */
 export interface AuthorityMaterial {
@@ -102,11 +97,25 @@ export async function signSubject(authority: AuthorityMaterial, request: Subject
   return `${certificate.toString('pem')}\n`;
 }
 
-/** SHA-256 of a CA's DER: what a join token carries and a joining host pins. */
+/** SHA-256 of a CA's DER, of several the first, which signs: what a join token carries and a joining host pins. */
 export function caDigest(caPem: string): Uint8Array {
-  return createHash('sha256')
-    .update(new Uint8Array(new x509.X509Certificate(caPem).rawData))
-    .digest();
+  return digestOf(x509.PemConverter.decodeFirst(caPem));
+}
+
+/** Digest of all CAs of a text, in their order, hex: the same trust, the same signer. */
+export function trustDigest(caPem: string): string {
+  const all = createHash('sha256');
+  for (const der of x509.PemConverter.decode(caPem)) all.update(digestOf(der));
+  return all.digest('hex');
+}
+
+/** Is the CA that a join token names one of these? */
+export function trusts(caPem: string, digest: Uint8Array): boolean {
+  return x509.PemConverter.decode(caPem).some((der) => Buffer.from(digest).equals(digestOf(der)));
+}
+
+function digestOf(der: ArrayBuffer): Buffer {
+  return createHash('sha256').update(new Uint8Array(der)).digest();
 }
 
 /** 127 random bits: positive and of one length. */

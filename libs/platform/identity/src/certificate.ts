@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Identity } from '@berth/kernel';
 import { BerthError, isBerthError, parseIdentity } from '@berth/kernel';
+import { lifetimes } from './lifetimes.ts';
 import { x509 } from './x509.ts';
 
 /** What is read of a certificate. */
@@ -50,8 +51,10 @@ export function publicKeySha256(key: x509.PublicKey): string {
  * together are not renewed together. `random` is uniform in [0, 1).
  */
 export function renewalAtMs(certificate: Pick<CertificateFacts, 'notBeforeMs' | 'notAfterMs'>, random: number): number {
-  const lifetime = certificate.notAfterMs - certificate.notBeforeMs;
-  return Math.round(certificate.notBeforeMs + lifetime * (0.4 + 0.2 * random));
+  const { notBeforeMs, notAfterMs } = certificate;
+  // Its life began when it was issued, not when it is valid from.
+  const issuedMs = Math.min(notBeforeMs + lifetimes.backdatingMs, notAfterMs);
+  return Math.round(issuedMs + (notAfterMs - issuedMs) * (0.4 + 0.2 * random));
 }
 
 function identityOf(commonName: string): Identity | undefined {

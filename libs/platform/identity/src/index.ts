@@ -3,10 +3,11 @@ export {
   caDigest,
   createAuthority,
   type IdentityRequest,
-  lifetimes,
   type SubjectRequest,
   signIdentity,
   signSubject,
+  trustDigest,
+  trusts,
 } from './authority.ts';
 export { CertStore, type StoredCertificate } from './cert-store.ts';
 export { type CertificateFacts, readCertificate, renewalAtMs } from './certificate.ts';
@@ -18,4 +19,5 @@ export {
   parseJoinToken,
   tokenSecretMatches,
 } from './join-token.ts';
+export { lifetimes } from './lifetimes.ts';
 export { createCsr, createKey, csrKeySha256 } from './request.ts';

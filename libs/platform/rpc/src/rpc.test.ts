@@ -81,6 +81,7 @@ const handler = {
   }),
   issueCertificate: async () => ({}),
   revokeCertificate: async () => ({}),
+  rotateCa: async () => ({}),
   createToken: async () => ({}),
   rotateToken: async () => {
     await clock.sleep(300);
@@ -363,6 +364,7 @@ function withoutRule() {
 describe('the join port', () => {
   const joinHandler = {
     join: async (_request: unknown, { caller }: CallerContext) => ({ nodeId: formatIdentity(caller) }),
+    rejoin: async () => ({}),
   } as unknown as JoinServiceImplementation<CallerContext>;
   const pinned = (port: number, digest: Uint8Array) =>
     dialPinned({

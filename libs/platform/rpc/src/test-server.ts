@@ -14,6 +14,7 @@ const handler = {
   renewCertificate: async () => ({}),
   issueCertificate: async () => ({}),
   revokeCertificate: async () => ({}),
+  rotateCa: async () => ({}),
   createToken: async () => ({}),
   rotateToken: async (_request: unknown, { signal }: { signal: AbortSignal }) => {
     await clock.sleep(60_000, signal);

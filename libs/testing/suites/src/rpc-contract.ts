@@ -55,6 +55,7 @@ class Probe {
     },
     createToken: async () => ({ token: '', expiresAtMs: 0 }),
     revokeCertificate: async () => ({}),
+    rotateCa: async () => ({}),
     rotateToken: async (_request, { signal }) => {
       this.calls += 1;
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));

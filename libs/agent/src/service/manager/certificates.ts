@@ -1,4 +1,5 @@
 import type { Clock, Logger } from '@berth/kernel';
+import { Wake } from '../wake.ts';
 import type { Authority, WantedCertificate } from './authority.ts';
 
 /** Longest time between two looks: a clock that was set, a laptop that slept. */
@@ -38,8 +39,8 @@ export interface ControlPlaneCertificatesOptions {
   readonly address: string;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Called after a certificate was renewed while the control plane may be running. */
-  readonly onRenewed?: (folder: string) => void;
+  /** Called after a certificate was renewed while the control plane may be running; `trust` if with other CAs. */
+  readonly onRenewed?: (folder: string, renewed: { readonly trust: boolean }) => void;
 }
 
 /** Keeps the static tasks' certificates valid with no registry: a control plane that was off for longer than any
@@ -47,9 +48,11 @@ export interface ControlPlaneCertificatesOptions {
 export class ControlPlaneCertificates {
   readonly #o: ControlPlaneCertificatesOptions;
   readonly #wanted: readonly WantedCertificate[];
+  readonly #wake: Wake;
 
   constructor(options: ControlPlaneCertificatesOptions) {
     this.#o = options;
+    this.#wake = new Wake(options.clock);
     this.#wanted = wantedCertificates(options.address);
   }
 
@@ -60,8 +63,8 @@ export class ControlPlaneCertificates {
     for (const wanted of this.#wanted) {
       let dueAt = await authority.dueAtMs(wanted);
       if (dueAt <= clock.wall()) {
-        await authority.issue(wanted);
-        onRenewed?.(wanted.folder);
+        const trust = await authority.issue(wanted);
+        onRenewed?.(wanted.folder, { trust });
         log.info({ certificate: wanted.folder }, dueAt === 0 ? 'certificate issued' : 'certificate renewed');
         dueAt = await authority.dueAtMs(wanted);
       }
@@ -70,11 +73,16 @@ export class ControlPlaneCertificates {
     return next;
   }
 
+  /** The CAs were moved on: all certificates are issued anew. */
+  changed(): void {
+    this.#wake.notify();
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#o;
     while (!signal.aborted) {
       const next = await this.ensure();
-      await clock.sleep(Math.min(Math.max(next - clock.wall(), 1_000), lookIntervalMs), signal);
+      await this.#wake.wait(Math.min(Math.max(next - clock.wall(), 1_000), lookIntervalMs), signal);
     }
   }
 }

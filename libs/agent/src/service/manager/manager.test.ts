@@ -21,6 +21,7 @@ class FakeAuthority implements Authority {
   readonly clock: VirtualClock;
   readonly issued: string[] = [];
   made = 0;
+  step = 0;
   readonly #due = new Map<string, number>();
 
   constructor(clock: VirtualClock) {
@@ -39,9 +40,23 @@ class FakeAuthority implements Authority {
     return `${formatIdentity(request.identity)} at ${request.addresses.join()}`;
   }
 
-  async issue(wanted: WantedCertificate): Promise<void> {
+  async issue(wanted: WantedCertificate): Promise<boolean> {
     this.issued.push(wanted.folder);
+    const before = this.#due.get(wanted.folder);
     this.#due.set(wanted.folder, this.clock.wall() + 45 * day);
+    return before === 0;
+  }
+
+  async caStep() {
+    return { step: this.step, atMs: this.clock.wall() - 1_000 };
+  }
+
+  async advance(from: number) {
+    if (from === this.step) {
+      this.step += 1;
+      for (const folder of this.#due.keys()) this.#due.set(folder, 0);
+    }
+    return this.caStep();
   }
 
   async dueAtMs(wanted: WantedCertificate): Promise<number> {
@@ -87,7 +102,9 @@ describe('certificates of the control plane', () => {
       address: '198.18.0.1',
       clock,
       log: new MemoryLogger(),
-      onRenewed: (folder: string) => void renewed.push(folder),
+      onRenewed: (folder: string) => {
+        renewed.push(folder);
+      },
     };
     const count = wantedCertificates('').length;
     await new ControlPlaneCertificates(options).ensure();
@@ -108,13 +125,63 @@ describe('certificates of the control plane', () => {
   });
 });
 
+describe('certificates of the control plane whose CAs are moved on', () => {
+  it('are all issued anew at once, and who must restart for it is told', async () => {
+    const clock = new VirtualClock();
+    const authority = new FakeAuthority(clock);
+    const trust: string[] = [];
+    const certificates = new ControlPlaneCertificates({
+      authority,
+      address: '198.18.0.1',
+      clock,
+      log: new MemoryLogger(),
+      onRenewed: (folder, renewed) => {
+        if (renewed.trust) trust.push(folder);
+      },
+    });
+    const count = wantedCertificates('').length;
+    const abort = new AbortController();
+    const running = certificates.run(abort.signal);
+    await clock.advance(5_000);
+    expect(trust).toEqual([]);
+    await authority.advance(0);
+    certificates.changed();
+    await clock.advance(1_000);
+    expect(trust).toHaveLength(count);
+    expect(trust).toContain('etcd');
+    abort.abort();
+    await running;
+  });
+});
+
 describe('signing', () => {
   const setUp = () => {
     const signed: string[] = [];
     const onSigned = async (identity: Identity): Promise<void> => void signed.push(formatIdentity(identity));
     const authority = new FakeAuthority(new VirtualClock());
-    return { signed, handler: new SigningHandler({ authority, log: new MemoryLogger(), onSigned }) };
+    const advanced: number[] = [];
+    return {
+      signed,
+      authority,
+      advanced,
+      handler: new SigningHandler({
+        authority,
+        clock: authority.clock,
+        log: new MemoryLogger(),
+        onSigned,
+        onAdvanced: () => advanced.push(authority.step),
+      }),
+    };
   };
+
+  it('moves the CAs on from the step that the caller has seen, and tells who must issue anew', async () => {
+    const { handler, advanced } = setUp();
+    expect(await handler.advanceCa({})).toMatchObject({ step: 0, caPem: 'ca', stepAgeMs: 1_000 });
+    expect(await handler.advanceCa({ fromStep: 0 })).toMatchObject({ step: 1 });
+    expect(await handler.advanceCa({ fromStep: 0 })).toMatchObject({ step: 1 });
+    expect(await handler.advanceCa({ fromStep: 5 })).toMatchObject({ step: 1 });
+    expect(advanced).toEqual([1]);
+  });
 
   it('gives the identity that the registry asks for, addresses to nodes alone', async () => {
     const { handler, signed } = setUp();

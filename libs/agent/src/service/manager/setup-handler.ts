@@ -80,6 +80,8 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
         },
       },
     };
+    // It was shown; from now on tokens are made and ended by operators, and this one must not be shown when it is over.
+    await files.removeToken();
   }
 
   /** Finds or makes the cluster's state. What it writes last, the cluster's file, is what makes it one. */

@@ -218,6 +218,22 @@ export interface ProbeResponse {
   refused: boolean;
 }
 
+/** AdvanceCaRequest says from where to go on. */
+export interface AdvanceCaRequest {
+  /** Step that the caller has seen; anything but the present one changes nothing. Absent: only tell. */
+  fromStep?: number | undefined;
+}
+
+/** AdvanceCaResponse says where the rotation stands. */
+export interface AdvanceCaResponse {
+  /** Steps done since the cluster was made. Three make a rotation: 0 steady, 1 both trusted, 2 switched, 3 steady again. */
+  step: number;
+  /** Milliseconds since the last step. */
+  stepAgeMs: number;
+  /** CAs of the cluster to trust, the one that signs first, PEM. */
+  caPem: string;
+}
+
 /** SignRequest asks for a certificate. */
 export interface SignRequest {
   /** Certificate signing request, DER: proof that the caller holds the key. */
@@ -2445,6 +2461,192 @@ export const ProbeResponse: MessageFns<ProbeResponse, "berth.agent.v1.ProbeRespo
   },
 };
 
+function createBaseAdvanceCaRequest(): AdvanceCaRequest {
+  return { fromStep: undefined };
+}
+
+export const AdvanceCaRequest: MessageFns<AdvanceCaRequest, "berth.agent.v1.AdvanceCaRequest"> = {
+  $type: "berth.agent.v1.AdvanceCaRequest" as const,
+
+  encode(message: AdvanceCaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fromStep !== undefined) {
+      writer.uint32(8).uint32(message.fromStep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdvanceCaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdvanceCaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.fromStep = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdvanceCaRequest {
+    return {
+      fromStep: isSet(object.fromStep)
+        ? globalThis.Number(object.fromStep)
+        : isSet(object.from_step)
+        ? globalThis.Number(object.from_step)
+        : undefined,
+    };
+  },
+
+  toJSON(message: AdvanceCaRequest): unknown {
+    const obj: any = {};
+    if (message.fromStep !== undefined) {
+      obj.fromStep = Math.round(message.fromStep);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AdvanceCaRequest>, I>>(base?: I): AdvanceCaRequest {
+    return AdvanceCaRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AdvanceCaRequest>, I>>(object: I): AdvanceCaRequest {
+    const message = createBaseAdvanceCaRequest();
+    message.fromStep = object.fromStep ?? undefined;
+    return message;
+  },
+};
+
+function createBaseAdvanceCaResponse(): AdvanceCaResponse {
+  return { step: 0, stepAgeMs: 0, caPem: "" };
+}
+
+export const AdvanceCaResponse: MessageFns<AdvanceCaResponse, "berth.agent.v1.AdvanceCaResponse"> = {
+  $type: "berth.agent.v1.AdvanceCaResponse" as const,
+
+  encode(message: AdvanceCaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== 0) {
+      writer.uint32(8).uint32(message.step);
+    }
+    if (message.stepAgeMs !== 0) {
+      writer.uint32(16).uint32(message.stepAgeMs);
+    }
+    if (message.caPem !== "") {
+      writer.uint32(26).string(message.caPem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdvanceCaResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdvanceCaResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.step = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stepAgeMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.caPem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdvanceCaResponse {
+    return {
+      step: isSet(object.step) ? globalThis.Number(object.step) : 0,
+      stepAgeMs: isSet(object.stepAgeMs)
+        ? globalThis.Number(object.stepAgeMs)
+        : isSet(object.step_age_ms)
+        ? globalThis.Number(object.step_age_ms)
+        : 0,
+      caPem: isSet(object.caPem)
+        ? globalThis.String(object.caPem)
+        : isSet(object.ca_pem)
+        ? globalThis.String(object.ca_pem)
+        : "",
+    };
+  },
+
+  toJSON(message: AdvanceCaResponse): unknown {
+    const obj: any = {};
+    if (message.step !== 0) {
+      obj.step = Math.round(message.step);
+    }
+    if (message.stepAgeMs !== 0) {
+      obj.stepAgeMs = Math.round(message.stepAgeMs);
+    }
+    if (message.caPem !== "") {
+      obj.caPem = message.caPem;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AdvanceCaResponse>, I>>(base?: I): AdvanceCaResponse {
+    return AdvanceCaResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AdvanceCaResponse>, I>>(object: I): AdvanceCaResponse {
+    const message = createBaseAdvanceCaResponse();
+    message.step = object.step ?? 0;
+    message.stepAgeMs = object.stepAgeMs ?? 0;
+    message.caPem = object.caPem ?? "";
+    return message;
+  },
+};
+
 function createBaseSignRequest(): SignRequest {
   return { csr: Buffer.alloc(0), identity: "", addresses: [] };
 }
@@ -4162,17 +4364,57 @@ export const SigningServiceDefinition = {
         },
       },
     },
+    /** AdvanceCa goes one step on in the rotation of the CAs, if it stands where the caller believes; it always tells where. */
+    advanceCa: {
+      name: "AdvanceCa",
+      requestType: AdvanceCaRequest as typeof AdvanceCaRequest,
+      requestStream: false,
+      responseType: AdvanceCaResponse as typeof AdvanceCaResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: {
+          400010: [
+            Buffer.from([
+              18,
+              10,
+              16,
+              115,
+              101,
+              114,
+              118,
+              105,
+              99,
+              101,
+              58,
+              114,
+              101,
+              103,
+              105,
+              115,
+              116,
+              114,
+              121,
+            ]) as Buffer,
+          ],
+        },
+      },
+    },
   },
 } as const;
 
 export interface SigningServiceImplementation<CallContextExt = {}> {
   /** Sign signs a public key for an identity. Names and lifetime come from the identity, whatever the CSR says. */
   sign(request: SignRequest, context: CallContext & CallContextExt): Promise<DeepPartial<SignResponse>>;
+  /** AdvanceCa goes one step on in the rotation of the CAs, if it stands where the caller believes; it always tells where. */
+  advanceCa(request: AdvanceCaRequest, context: CallContext & CallContextExt): Promise<DeepPartial<AdvanceCaResponse>>;
 }
 
 export interface SigningServiceClient<CallOptionsExt = {}> {
   /** Sign signs a public key for an identity. Names and lifetime come from the identity, whatever the CSR says. */
   sign(request: DeepPartial<SignRequest>, options?: CallOptions & CallOptionsExt): Promise<SignResponse>;
+  /** AdvanceCa goes one step on in the rotation of the CAs, if it stands where the caller believes; it always tells where. */
+  advanceCa(request: DeepPartial<AdvanceCaRequest>, options?: CallOptions & CallOptionsExt): Promise<AdvanceCaResponse>;
 }
 
 /** SetupService is served on the agent's Unix socket, which only root can open. */

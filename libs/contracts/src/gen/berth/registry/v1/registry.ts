@@ -7,6 +7,66 @@ import type { CallContext, CallOptions } from "nice-grpc-common";
 import { Hello, Revision, ScopeHead } from "../../workload/v1/common.ts";
 import { Brake, Change, Endpoint, Member, Node } from "./resources.ts";
 
+/** CaPhase is how far a rotation is. */
+export const CaPhase = {
+  /** CA_PHASE_UNSPECIFIED - Not said. */
+  CA_PHASE_UNSPECIFIED: 0,
+  /** CA_PHASE_STEADY - One pair of CAs, no rotation. */
+  CA_PHASE_STEADY: 1,
+  /** CA_PHASE_TRUSTING - New CAs are trusted beside the old ones, which sign. */
+  CA_PHASE_TRUSTING: 2,
+  /** CA_PHASE_SWITCHED - The new CAs sign; the old ones are still trusted. */
+  CA_PHASE_SWITCHED: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type CaPhase = typeof CaPhase[keyof typeof CaPhase];
+
+export namespace CaPhase {
+  export type CA_PHASE_UNSPECIFIED = typeof CaPhase.CA_PHASE_UNSPECIFIED;
+  export type CA_PHASE_STEADY = typeof CaPhase.CA_PHASE_STEADY;
+  export type CA_PHASE_TRUSTING = typeof CaPhase.CA_PHASE_TRUSTING;
+  export type CA_PHASE_SWITCHED = typeof CaPhase.CA_PHASE_SWITCHED;
+  export type UNRECOGNIZED = typeof CaPhase.UNRECOGNIZED;
+}
+
+export function caPhaseFromJSON(object: any): CaPhase {
+  switch (object) {
+    case 0:
+    case "CA_PHASE_UNSPECIFIED":
+      return CaPhase.CA_PHASE_UNSPECIFIED;
+    case 1:
+    case "CA_PHASE_STEADY":
+      return CaPhase.CA_PHASE_STEADY;
+    case 2:
+    case "CA_PHASE_TRUSTING":
+      return CaPhase.CA_PHASE_TRUSTING;
+    case 3:
+    case "CA_PHASE_SWITCHED":
+      return CaPhase.CA_PHASE_SWITCHED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return CaPhase.UNRECOGNIZED;
+  }
+}
+
+export function caPhaseToJSON(object: CaPhase): string {
+  switch (object) {
+    case CaPhase.CA_PHASE_UNSPECIFIED:
+      return "CA_PHASE_UNSPECIFIED";
+    case CaPhase.CA_PHASE_STEADY:
+      return "CA_PHASE_STEADY";
+    case CaPhase.CA_PHASE_TRUSTING:
+      return "CA_PHASE_TRUSTING";
+    case CaPhase.CA_PHASE_SWITCHED:
+      return "CA_PHASE_SWITCHED";
+    case CaPhase.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** JoinRequest asks to become a node. */
 export interface JoinRequest {
   /** Secret part of the join token. */
@@ -32,6 +92,28 @@ export interface JoinResponse {
   /** CA, PEM. */
   caPem: string;
   /** Instances of services, to talk to. */
+  members: Member[];
+}
+
+/** RejoinRequest asks for a new certificate of a node that exists. */
+export interface RejoinRequest {
+  /** Secret part of a join token. */
+  tokenSecret: string;
+  /** Certificate signing request by the key it joined with, DER. */
+  csr: Buffer;
+  /** Node's id. */
+  nodeId: string;
+  /** Protocol version and cluster. */
+  hello: Hello | undefined;
+}
+
+/** RejoinResponse carries the new certificate. */
+export interface RejoinResponse {
+  /** Certificate, PEM. */
+  certificatePem: string;
+  /** CAs to trust, PEM. */
+  caPem: string;
+  /** Members to talk to. */
   members: Member[];
 }
 
@@ -80,6 +162,8 @@ export interface ConnectResponse {
   removed: boolean;
   /** All identities that were revoked; told to managers alone, which keep NATS's users. */
   revokedIdentities: string[];
+  /** Digest of the CAs to trust, in order, hex. A node that holds others renews its certificate. */
+  caSha256: string;
 }
 
 /** AnnounceEndpointsRequest tells the registry what the node's tasks serve. */
@@ -200,6 +284,8 @@ export interface ListMembersResponse {
   members: Member[];
   /** Cluster's id: what a caller says in its hello. */
   clusterId: string;
+  /** Digest of the CAs to trust, in order, hex. A caller that holds others renews its certificate. */
+  caSha256: string;
 }
 
 /** WatchRequest starts a mirror. */
@@ -343,6 +429,8 @@ export interface IssuedCertificate {
   notAfterMs: number;
   /** Its identity was revoked. Set in answers only. */
   revoked: boolean;
+  /** Digest of the CAs that went out with it, in order, hex. */
+  caSha256: string;
 }
 
 /** CreateTokenRequest asks for one more join token; those before it stay as they are. */
@@ -357,6 +445,34 @@ export interface CreateTokenResponse {
   token: string;
   /** Milliseconds since 1970, by the registry's clock, from which it is no longer valid. */
   expiresAtMs: number;
+}
+
+/** RotateCaRequest says how far to go. */
+export interface RotateCaRequest {
+  /** Begins a rotation if none is under way. */
+  start: boolean;
+  /** Goes on if it can; without it, and without start, the answer only tells. */
+  advance: boolean;
+  /** Goes on without nodes that are not ready and people that have not renewed: they need a new certificate afterwards. */
+  leaveBehind: boolean;
+}
+
+/** RotateCaResponse says how far a rotation is and for whom it waits. */
+export interface RotateCaResponse {
+  /** Phase, after what this call did. */
+  phase: CaPhase;
+  /** Which CAs sign: 1 for the first, one more with each rotation. */
+  generation: number;
+  /** This call went on. */
+  advanced: boolean;
+  /** Milliseconds until all services have read what is new; 0 when they have. */
+  settlingMs: number;
+  /** Nodes that are ready and do not trust what they should yet. */
+  waitingNodes: string[];
+  /** Nodes that are not ready and do not trust it. */
+  absentNodes: string[];
+  /** People and programs that have not renewed. */
+  waitingPeople: string[];
 }
 
 /** RotateTokenRequest asks for a new join token. */
@@ -636,6 +752,244 @@ export const JoinResponse: MessageFns<JoinResponse, "berth.registry.v1.JoinRespo
     const message = createBaseJoinResponse();
     message.nodeId = object.nodeId ?? "";
     message.clusterId = object.clusterId ?? "";
+    message.certificatePem = object.certificatePem ?? "";
+    message.caPem = object.caPem ?? "";
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRejoinRequest(): RejoinRequest {
+  return { tokenSecret: "", csr: Buffer.alloc(0), nodeId: "", hello: undefined };
+}
+
+export const RejoinRequest: MessageFns<RejoinRequest, "berth.registry.v1.RejoinRequest"> = {
+  $type: "berth.registry.v1.RejoinRequest" as const,
+
+  encode(message: RejoinRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tokenSecret !== "") {
+      writer.uint32(10).string(message.tokenSecret);
+    }
+    if (message.csr.length !== 0) {
+      writer.uint32(18).bytes(message.csr);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(26).string(message.nodeId);
+    }
+    if (message.hello !== undefined) {
+      Hello.encode(message.hello, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RejoinRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRejoinRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tokenSecret = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.csr = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hello = Hello.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RejoinRequest {
+    return {
+      tokenSecret: isSet(object.tokenSecret)
+        ? globalThis.String(object.tokenSecret)
+        : isSet(object.token_secret)
+        ? globalThis.String(object.token_secret)
+        : "",
+      csr: isSet(object.csr) ? Buffer.from(bytesFromBase64(object.csr)) : Buffer.alloc(0),
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      hello: isSet(object.hello) ? Hello.fromJSON(object.hello) : undefined,
+    };
+  },
+
+  toJSON(message: RejoinRequest): unknown {
+    const obj: any = {};
+    if (message.tokenSecret !== "") {
+      obj.tokenSecret = message.tokenSecret;
+    }
+    if (message.csr.length !== 0) {
+      obj.csr = base64FromBytes(message.csr);
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.hello !== undefined) {
+      obj.hello = Hello.toJSON(message.hello);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RejoinRequest>, I>>(base?: I): RejoinRequest {
+    return RejoinRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RejoinRequest>, I>>(object: I): RejoinRequest {
+    const message = createBaseRejoinRequest();
+    message.tokenSecret = object.tokenSecret ?? "";
+    message.csr = object.csr ?? Buffer.alloc(0);
+    message.nodeId = object.nodeId ?? "";
+    message.hello = (object.hello !== undefined && object.hello !== null) ? Hello.fromPartial(object.hello) : undefined;
+    return message;
+  },
+};
+
+function createBaseRejoinResponse(): RejoinResponse {
+  return { certificatePem: "", caPem: "", members: [] };
+}
+
+export const RejoinResponse: MessageFns<RejoinResponse, "berth.registry.v1.RejoinResponse"> = {
+  $type: "berth.registry.v1.RejoinResponse" as const,
+
+  encode(message: RejoinResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificatePem !== "") {
+      writer.uint32(10).string(message.certificatePem);
+    }
+    if (message.caPem !== "") {
+      writer.uint32(18).string(message.caPem);
+    }
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RejoinResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRejoinResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificatePem = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caPem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RejoinResponse {
+    return {
+      certificatePem: isSet(object.certificatePem)
+        ? globalThis.String(object.certificatePem)
+        : isSet(object.certificate_pem)
+        ? globalThis.String(object.certificate_pem)
+        : "",
+      caPem: isSet(object.caPem)
+        ? globalThis.String(object.caPem)
+        : isSet(object.ca_pem)
+        ? globalThis.String(object.ca_pem)
+        : "",
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: RejoinResponse): unknown {
+    const obj: any = {};
+    if (message.certificatePem !== "") {
+      obj.certificatePem = message.certificatePem;
+    }
+    if (message.caPem !== "") {
+      obj.caPem = message.caPem;
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RejoinResponse>, I>>(base?: I): RejoinResponse {
+    return RejoinResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RejoinResponse>, I>>(object: I): RejoinResponse {
+    const message = createBaseRejoinResponse();
     message.certificatePem = object.certificatePem ?? "";
     message.caPem = object.caPem ?? "";
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
@@ -925,7 +1279,15 @@ export const Heartbeat: MessageFns<Heartbeat, "berth.registry.v1.Heartbeat"> = {
 };
 
 function createBaseConnectResponse(): ConnectResponse {
-  return { heartbeatIntervalMs: 0, leaseMs: 0, members: [], epoch: "", removed: false, revokedIdentities: [] };
+  return {
+    heartbeatIntervalMs: 0,
+    leaseMs: 0,
+    members: [],
+    epoch: "",
+    removed: false,
+    revokedIdentities: [],
+    caSha256: "",
+  };
 }
 
 export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.ConnectResponse"> = {
@@ -949,6 +1311,9 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     }
     for (const v of message.revokedIdentities) {
       writer.uint32(82).string(v!);
+    }
+    if (message.caSha256 !== "") {
+      writer.uint32(90).string(message.caSha256);
     }
     return writer;
   },
@@ -1014,6 +1379,14 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
             message.revokedIdentities.push(reader.string());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.caSha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1046,6 +1419,11 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
         : globalThis.Array.isArray(object?.revoked_identities)
         ? object.revoked_identities.map((e: any) => globalThis.String(e))
         : [],
+      caSha256: isSet(object.caSha256)
+        ? globalThis.String(object.caSha256)
+        : isSet(object.ca_sha256)
+        ? globalThis.String(object.ca_sha256)
+        : "",
     };
   },
 
@@ -1069,6 +1447,9 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     if (message.revokedIdentities?.length) {
       obj.revokedIdentities = message.revokedIdentities;
     }
+    if (message.caSha256 !== "") {
+      obj.caSha256 = message.caSha256;
+    }
     return obj;
   },
 
@@ -1083,6 +1464,7 @@ export const ConnectResponse: MessageFns<ConnectResponse, "berth.registry.v1.Con
     message.epoch = object.epoch ?? "";
     message.removed = object.removed ?? false;
     message.revokedIdentities = object.revokedIdentities?.map((e) => e) || [];
+    message.caSha256 = object.caSha256 ?? "";
     return message;
   },
 };
@@ -2378,7 +2760,7 @@ export const ListMembersRequest: MessageFns<ListMembersRequest, "berth.registry.
 };
 
 function createBaseListMembersResponse(): ListMembersResponse {
-  return { members: [], clusterId: "" };
+  return { members: [], clusterId: "", caSha256: "" };
 }
 
 export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registry.v1.ListMembersResponse"> = {
@@ -2390,6 +2772,9 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
     }
     if (message.clusterId !== "") {
       writer.uint32(18).string(message.clusterId);
+    }
+    if (message.caSha256 !== "") {
+      writer.uint32(82).string(message.caSha256);
     }
     return writer;
   },
@@ -2423,6 +2808,14 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
             message.clusterId = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.caSha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2443,6 +2836,11 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
         : isSet(object.cluster_id)
         ? globalThis.String(object.cluster_id)
         : "",
+      caSha256: isSet(object.caSha256)
+        ? globalThis.String(object.caSha256)
+        : isSet(object.ca_sha256)
+        ? globalThis.String(object.ca_sha256)
+        : "",
     };
   },
 
@@ -2454,6 +2852,9 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
     if (message.clusterId !== "") {
       obj.clusterId = message.clusterId;
     }
+    if (message.caSha256 !== "") {
+      obj.caSha256 = message.caSha256;
+    }
     return obj;
   },
 
@@ -2464,6 +2865,7 @@ export const ListMembersResponse: MessageFns<ListMembersResponse, "berth.registr
     const message = createBaseListMembersResponse();
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     message.clusterId = object.clusterId ?? "";
+    message.caSha256 = object.caSha256 ?? "";
     return message;
   },
 };
@@ -3762,7 +4164,7 @@ export const ListCertificatesResponse: MessageFns<
 };
 
 function createBaseIssuedCertificate(): IssuedCertificate {
-  return { serial: "", identity: "", publicKeySha256: "", notBeforeMs: 0, notAfterMs: 0, revoked: false };
+  return { serial: "", identity: "", publicKeySha256: "", notBeforeMs: 0, notAfterMs: 0, revoked: false, caSha256: "" };
 }
 
 export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1.IssuedCertificate"> = {
@@ -3786,6 +4188,9 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
     }
     if (message.revoked !== false) {
       writer.uint32(48).bool(message.revoked);
+    }
+    if (message.caSha256 !== "") {
+      writer.uint32(82).string(message.caSha256);
     }
     return writer;
   },
@@ -3851,6 +4256,14 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
             message.revoked = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.caSha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3883,6 +4296,11 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
         ? globalThis.Number(object.not_after_ms)
         : 0,
       revoked: isSet(object.revoked) ? globalThis.Boolean(object.revoked) : false,
+      caSha256: isSet(object.caSha256)
+        ? globalThis.String(object.caSha256)
+        : isSet(object.ca_sha256)
+        ? globalThis.String(object.ca_sha256)
+        : "",
     };
   },
 
@@ -3906,6 +4324,9 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
     if (message.revoked !== false) {
       obj.revoked = message.revoked;
     }
+    if (message.caSha256 !== "") {
+      obj.caSha256 = message.caSha256;
+    }
     return obj;
   },
 
@@ -3920,6 +4341,7 @@ export const IssuedCertificate: MessageFns<IssuedCertificate, "berth.registry.v1
     message.notBeforeMs = object.notBeforeMs ?? 0;
     message.notAfterMs = object.notAfterMs ?? 0;
     message.revoked = object.revoked ?? false;
+    message.caSha256 = object.caSha256 ?? "";
     return message;
   },
 };
@@ -4090,6 +4512,304 @@ export const CreateTokenResponse: MessageFns<CreateTokenResponse, "berth.registr
   },
 };
 
+function createBaseRotateCaRequest(): RotateCaRequest {
+  return { start: false, advance: false, leaveBehind: false };
+}
+
+export const RotateCaRequest: MessageFns<RotateCaRequest, "berth.registry.v1.RotateCaRequest"> = {
+  $type: "berth.registry.v1.RotateCaRequest" as const,
+
+  encode(message: RotateCaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.start !== false) {
+      writer.uint32(8).bool(message.start);
+    }
+    if (message.advance !== false) {
+      writer.uint32(16).bool(message.advance);
+    }
+    if (message.leaveBehind !== false) {
+      writer.uint32(24).bool(message.leaveBehind);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateCaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateCaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.start = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.advance = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leaveBehind = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateCaRequest {
+    return {
+      start: isSet(object.start) ? globalThis.Boolean(object.start) : false,
+      advance: isSet(object.advance) ? globalThis.Boolean(object.advance) : false,
+      leaveBehind: isSet(object.leaveBehind)
+        ? globalThis.Boolean(object.leaveBehind)
+        : isSet(object.leave_behind)
+        ? globalThis.Boolean(object.leave_behind)
+        : false,
+    };
+  },
+
+  toJSON(message: RotateCaRequest): unknown {
+    const obj: any = {};
+    if (message.start !== false) {
+      obj.start = message.start;
+    }
+    if (message.advance !== false) {
+      obj.advance = message.advance;
+    }
+    if (message.leaveBehind !== false) {
+      obj.leaveBehind = message.leaveBehind;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotateCaRequest>, I>>(base?: I): RotateCaRequest {
+    return RotateCaRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotateCaRequest>, I>>(object: I): RotateCaRequest {
+    const message = createBaseRotateCaRequest();
+    message.start = object.start ?? false;
+    message.advance = object.advance ?? false;
+    message.leaveBehind = object.leaveBehind ?? false;
+    return message;
+  },
+};
+
+function createBaseRotateCaResponse(): RotateCaResponse {
+  return {
+    phase: 0,
+    generation: 0,
+    advanced: false,
+    settlingMs: 0,
+    waitingNodes: [],
+    absentNodes: [],
+    waitingPeople: [],
+  };
+}
+
+export const RotateCaResponse: MessageFns<RotateCaResponse, "berth.registry.v1.RotateCaResponse"> = {
+  $type: "berth.registry.v1.RotateCaResponse" as const,
+
+  encode(message: RotateCaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.phase !== 0) {
+      writer.uint32(8).int32(message.phase);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(16).uint32(message.generation);
+    }
+    if (message.advanced !== false) {
+      writer.uint32(24).bool(message.advanced);
+    }
+    if (message.settlingMs !== 0) {
+      writer.uint32(32).uint32(message.settlingMs);
+    }
+    for (const v of message.waitingNodes) {
+      writer.uint32(42).string(v!);
+    }
+    for (const v of message.absentNodes) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.waitingPeople) {
+      writer.uint32(58).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateCaResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateCaResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.phase = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.advanced = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.settlingMs = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.waitingNodes.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.absentNodes.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.waitingPeople.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateCaResponse {
+    return {
+      phase: isSet(object.phase) ? caPhaseFromJSON(object.phase) : 0,
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      advanced: isSet(object.advanced) ? globalThis.Boolean(object.advanced) : false,
+      settlingMs: isSet(object.settlingMs)
+        ? globalThis.Number(object.settlingMs)
+        : isSet(object.settling_ms)
+        ? globalThis.Number(object.settling_ms)
+        : 0,
+      waitingNodes: globalThis.Array.isArray(object?.waitingNodes)
+        ? object.waitingNodes.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.waiting_nodes)
+        ? object.waiting_nodes.map((e: any) => globalThis.String(e))
+        : [],
+      absentNodes: globalThis.Array.isArray(object?.absentNodes)
+        ? object.absentNodes.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.absent_nodes)
+        ? object.absent_nodes.map((e: any) => globalThis.String(e))
+        : [],
+      waitingPeople: globalThis.Array.isArray(object?.waitingPeople)
+        ? object.waitingPeople.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.waiting_people)
+        ? object.waiting_people.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: RotateCaResponse): unknown {
+    const obj: any = {};
+    if (message.phase !== 0) {
+      obj.phase = caPhaseToJSON(message.phase);
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.advanced !== false) {
+      obj.advanced = message.advanced;
+    }
+    if (message.settlingMs !== 0) {
+      obj.settlingMs = Math.round(message.settlingMs);
+    }
+    if (message.waitingNodes?.length) {
+      obj.waitingNodes = message.waitingNodes;
+    }
+    if (message.absentNodes?.length) {
+      obj.absentNodes = message.absentNodes;
+    }
+    if (message.waitingPeople?.length) {
+      obj.waitingPeople = message.waitingPeople;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotateCaResponse>, I>>(base?: I): RotateCaResponse {
+    return RotateCaResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotateCaResponse>, I>>(object: I): RotateCaResponse {
+    const message = createBaseRotateCaResponse();
+    message.phase = object.phase ?? 0;
+    message.generation = object.generation ?? 0;
+    message.advanced = object.advanced ?? false;
+    message.settlingMs = object.settlingMs ?? 0;
+    message.waitingNodes = object.waitingNodes?.map((e) => e) || [];
+    message.absentNodes = object.absentNodes?.map((e) => e) || [];
+    message.waitingPeople = object.waitingPeople?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseRotateTokenRequest(): RotateTokenRequest {
   return {};
 }
@@ -4231,17 +4951,42 @@ export const JoinServiceDefinition = {
         _unknownFields: { 400010: [Buffer.from([8, 10, 6, 97, 110, 121, 111, 110, 101]) as Buffer] },
       },
     },
+    /**
+     * Rejoin gives a node whose certificate has ended, or whose CA nobody trusts any more, a new one under the same id. The
+     * CSR's signature proves that it holds the key it joined with.
+     */
+    rejoin: {
+      name: "Rejoin",
+      requestType: RejoinRequest as typeof RejoinRequest,
+      requestStream: false,
+      responseType: RejoinResponse as typeof RejoinResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([8, 10, 6, 97, 110, 121, 111, 110, 101]) as Buffer] },
+      },
+    },
   },
 } as const;
 
 export interface JoinServiceImplementation<CallContextExt = {}> {
   /** Join makes a host a node. The same CSR key again gets the same node id. */
   join(request: JoinRequest, context: CallContext & CallContextExt): Promise<DeepPartial<JoinResponse>>;
+  /**
+   * Rejoin gives a node whose certificate has ended, or whose CA nobody trusts any more, a new one under the same id. The
+   * CSR's signature proves that it holds the key it joined with.
+   */
+  rejoin(request: RejoinRequest, context: CallContext & CallContextExt): Promise<DeepPartial<RejoinResponse>>;
 }
 
 export interface JoinServiceClient<CallOptionsExt = {}> {
   /** Join makes a host a node. The same CSR key again gets the same node id. */
   join(request: DeepPartial<JoinRequest>, options?: CallOptions & CallOptionsExt): Promise<JoinResponse>;
+  /**
+   * Rejoin gives a node whose certificate has ended, or whose CA nobody trusts any more, a new one under the same id. The
+   * CSR's signature proves that it holds the key it joined with.
+   */
+  rejoin(request: DeepPartial<RejoinRequest>, options?: CallOptions & CallOptionsExt): Promise<RejoinResponse>;
 }
 
 /** PresenceService is the API for agents and services: who is there, and what they serve. */
@@ -5154,6 +5899,21 @@ export const CertificateServiceDefinition = {
         _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
       },
     },
+    /**
+     * RotateCa replaces both CAs step by step while everything runs: new ones are trusted, then sign, then the old ones are
+     * dropped. Each call tells how far it is and goes on if it can; until it does, both are trusted.
+     */
+    rotateCa: {
+      name: "RotateCa",
+      requestType: RotateCaRequest as typeof RotateCaRequest,
+      requestStream: false,
+      responseType: RotateCaResponse as typeof RotateCaResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "IDEMPOTENT",
+        _unknownFields: { 400010: [Buffer.from([10, 10, 8, 111, 112, 101, 114, 97, 116, 111, 114]) as Buffer] },
+      },
+    },
     /** RotateToken ends all join tokens and makes one that lasts until the next rotation; joined nodes are not touched. */
     rotateToken: {
       name: "RotateToken",
@@ -5200,6 +5960,11 @@ export interface CertificateServiceImplementation<CallContextExt = {}> {
     request: CreateTokenRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<CreateTokenResponse>>;
+  /**
+   * RotateCa replaces both CAs step by step while everything runs: new ones are trusted, then sign, then the old ones are
+   * dropped. Each call tells how far it is and goes on if it can; until it does, both are trusted.
+   */
+  rotateCa(request: RotateCaRequest, context: CallContext & CallContextExt): Promise<DeepPartial<RotateCaResponse>>;
   /** RotateToken ends all join tokens and makes one that lasts until the next rotation; joined nodes are not touched. */
   rotateToken(
     request: RotateTokenRequest,
@@ -5239,6 +6004,11 @@ export interface CertificateServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<CreateTokenRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<CreateTokenResponse>;
+  /**
+   * RotateCa replaces both CAs step by step while everything runs: new ones are trusted, then sign, then the old ones are
+   * dropped. Each call tells how far it is and goes on if it can; until it does, both are trusted.
+   */
+  rotateCa(request: DeepPartial<RotateCaRequest>, options?: CallOptions & CallOptionsExt): Promise<RotateCaResponse>;
   /** RotateToken ends all join tokens and makes one that lasts until the next rotation; joined nodes are not touched. */
   rotateToken(
     request: DeepPartial<RotateTokenRequest>,

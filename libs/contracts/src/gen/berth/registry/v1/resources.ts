@@ -110,6 +110,8 @@ export interface Node {
   statusReason: string;
   /** SHA-256 of the public key it joined with, lower-case hex: with any other its certificate counts for nothing. */
   publicKeySha256: string;
+  /** Digest of the CAs that its agent trusts, in order, hex. */
+  trustedCaSha256: string;
 }
 
 export interface Node_LabelsEntry {
@@ -226,6 +228,7 @@ function createBaseNode(): Node {
     dispatchSynced: false,
     statusReason: "",
     publicKeySha256: "",
+    trustedCaSha256: "",
   };
 }
 
@@ -280,6 +283,9 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     }
     if (message.publicKeySha256 !== "") {
       writer.uint32(162).string(message.publicKeySha256);
+    }
+    if (message.trustedCaSha256 !== "") {
+      writer.uint32(170).string(message.trustedCaSha256);
     }
     return writer;
   },
@@ -431,6 +437,14 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
             message.publicKeySha256 = reader.string();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.trustedCaSha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -520,6 +534,11 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
         : isSet(object.public_key_sha256)
         ? globalThis.String(object.public_key_sha256)
         : "",
+      trustedCaSha256: isSet(object.trustedCaSha256)
+        ? globalThis.String(object.trustedCaSha256)
+        : isSet(object.trusted_ca_sha256)
+        ? globalThis.String(object.trusted_ca_sha256)
+        : "",
     };
   },
 
@@ -585,6 +604,9 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     if (message.publicKeySha256 !== "") {
       obj.publicKeySha256 = message.publicKeySha256;
     }
+    if (message.trustedCaSha256 !== "") {
+      obj.trustedCaSha256 = message.trustedCaSha256;
+    }
     return obj;
   },
 
@@ -627,6 +649,7 @@ export const Node: MessageFns<Node, "berth.registry.v1.Node"> = {
     message.dispatchSynced = object.dispatchSynced ?? false;
     message.statusReason = object.statusReason ?? "";
     message.publicKeySha256 = object.publicKeySha256 ?? "";
+    message.trustedCaSha256 = object.trustedCaSha256 ?? "";
     return message;
   },
 };
