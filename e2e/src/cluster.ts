@@ -20,6 +20,8 @@ export interface ClusterOptions {
   /** Name of the lab, for `npm run lab`. */
   readonly name?: string;
   readonly onProgress?: (line: string) => void;
+  /** Further settings of the manager's agent. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A new node is ready after this time, or its test fails. */
@@ -82,13 +84,13 @@ export function haCluster(): Promise<Cluster> {
 
 /** Starts a cluster, all nodes ready; nothing is left of it after dispose. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { hosts = 1, ha = false, dockerdArgs = [], name, onProgress = () => undefined } = options;
+  const { hosts = 1, ha = false, dockerdArgs = [], environment = {}, name, onProgress = () => undefined } = options;
   const template = await imageTemplate(images, onProgress);
   onProgress(`starting ${hosts} host(s)`);
   const lab = await createLab({ hosts, template, dockerdArgs, ...(name === undefined ? {} : { name }) });
   try {
     onProgress('starting the control plane on h1');
-    const cluster = await clusterOn(lab, ha);
+    const cluster = await clusterOn(lab, { ...environment, ...(ha ? { BERTH_PROFILES: 'ha' } : {}) });
     const newcomers = lab.hosts.slice(1);
     if (newcomers.length > 0) onProgress(`joining: ${newcomers.map((host) => host.name).join(' ')}`);
     await Promise.all(newcomers.map((host) => cluster.join(host)));
@@ -99,7 +101,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   }
 }
 
-async function clusterOn(lab: Lab, ha: boolean): Promise<Cluster> {
+async function clusterOn(lab: Lab, environment: Readonly<Record<string, string>>): Promise<Cluster> {
   const host = lab.hosts[0] as Host;
   const hosts = [host];
   const stateDir = join(host.dir, 'berth');
@@ -111,7 +113,7 @@ async function clusterOn(lab: Lab, ha: boolean): Promise<Cluster> {
     name: 'berth-agent',
     stateDir,
     image: 'berth/host-agent:dev',
-    environment: { BERTH_ADVERTISE: host.address, ...(ha ? { BERTH_PROFILES: 'ha' } : {}) },
+    environment: { BERTH_ADVERTISE: host.address, ...environment },
   });
   await host.docker(['run', '--detach', ...agent]);
   const tryBerth = (args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> =>

@@ -69,7 +69,7 @@ export function folder(path: string): Required<Credentials> {
 
 /** Joins as one more node, which no agent stands behind. */
 async function joined(cluster: Cluster): Promise<Required<Credentials> & { readonly nodeId: string }> {
-  const token = readFileSync(join(cluster.stateDir, 'join-token'), 'utf8').trim();
+  const { token } = await cluster.json<{ token: string }>(['cluster', 'token']);
   const { address } = cluster.host;
   const script = join(import.meta.dirname, 'join.ts');
   const out = await cluster.host.exec([process.execPath, script, token, `${address}:7402`, '198.18.255.254']);

@@ -125,7 +125,7 @@ describe('PresenceClient of a node that was removed', () => {
       rng,
       log,
       onConnected: () => {},
-      onRevoked: () => {},
+      onTold: () => {},
       onRemoved: () => {
         told += 1;
       },
@@ -142,6 +142,7 @@ describe('PresenceClient of a node that was removed', () => {
     leaseMs: 3_000,
     members: [],
     epoch: 'e',
+    caSha256: '',
     removed: false,
     revokedIdentities: [],
     ...partial,

@@ -1,0 +1,186 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { agentSocket } from '@berth/deploy/start';
+import { readCertificate } from '@berth/identity';
+import type { Host } from '@berth/testing-hosts';
+import { recordFigures } from '@berth/testing-hosts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Cluster } from '../cluster.ts';
+import { retry, startCluster } from '../cluster.ts';
+
+/** Certificates of this life stand for those of 90 days. */
+const lifetimeS = 50;
+
+let cluster: Cluster;
+let manager: Host;
+let worker: Host;
+let workerId: string;
+beforeAll(async () => {
+  cluster = await startCluster({ hosts: 2, environment: { BERTH_CERTIFICATE_LIFETIME_S: String(lifetimeS) } });
+  [manager, worker] = cluster.hosts as [Host, Host];
+  const text = `
+name: app
+services:
+  keep:
+    image: busybox:latest
+    command: [sleep, "100000"]
+    stop_signal: SIGKILL
+    deploy: { mode: global }
+`;
+  await cluster.berth(['up', '-f', cluster.compose('app', text)]);
+  workerId = (await nodes()).find(({ hostname }) => hostname === worker.name)?.id ?? '';
+  // A person's certificate lives no longer than the others here; the tests speak as often as it takes.
+}, 240_000);
+afterAll(async () => {
+  await cluster[Symbol.asyncDispose]();
+});
+
+interface NodeLine {
+  readonly id: string;
+  readonly hostname: string;
+  readonly status: string;
+}
+const nodes = () => cluster.json<NodeLine[]>(['node', 'ls']);
+
+const ready = (withinMs = 60_000) =>
+  retry(withinMs, async () => {
+    const states = (await nodes()).map(({ hostname, status }) => `${hostname} ${status}`).sort();
+    expect(states).toEqual([manager, worker].map(({ name }) => `${name} ready`).sort());
+  });
+
+/** Ids and starting times of the application's containers on all hosts: nothing of it may change. */
+async function untouched(): Promise<string> {
+  const lines = [];
+  for (const host of [manager, worker]) {
+    const ids = (await host.docker(['ps', '--quiet', '--no-trunc', '--filter', 'label=berth.stack=app'])).split('\n');
+    for (const id of ids.filter(Boolean)) {
+      lines.push(await host.docker(['inspect', '--format', '{{.Id}} {{.State.StartedAt}} {{.State.Pid}}', id]));
+    }
+  }
+  expect(lines).toHaveLength(2);
+  return lines.map((line) => line.trim()).join('\n');
+}
+
+const certificateOf = (host: Host, folder: string): string =>
+  readFileSync(join(host.dir, 'berth/certs', folder, 'cert.pem'), 'utf8');
+const endOf = (host: Host, folder: string): number => readCertificate(certificateOf(host, folder)).notAfterMs;
+/** Everybody's way through everybody: CLI, registry, scheduler, agent. */
+const works = () =>
+  retry(30_000, async () => {
+    for (const slot of (await cluster.json<{ task: { id: string } }[]>(['ps', 'app'])).map(({ task }) => task.id)) {
+      expect(await cluster.berth(['exec', slot, 'echo', 'through'])).toContain('through');
+    }
+  });
+
+describe('certificates that end within the minute', () => {
+  it('are renewed on every host while everything runs on', async () => {
+    const before = await untouched();
+    const ends = [endOf(manager, 'registry'), endOf(manager, 'node'), endOf(worker, 'node')];
+    for (const until = Date.now() + (lifetimeS + 10) * 1_000; Date.now() < until; await sleep(5_000)) await nodes();
+    expect(endOf(manager, 'registry')).toBeGreaterThan(ends[0] ?? 0);
+    expect(endOf(manager, 'node')).toBeGreaterThan(ends[1] ?? 0);
+    expect(endOf(worker, 'node')).toBeGreaterThan(ends[2] ?? 0);
+    await ready();
+    await works();
+    expect(await untouched()).toBe(before);
+  }, 150_000);
+
+  it('who was revoked is shut out at once, and from NATS within 10 s; a reader may look and not touch', async ({
+    task,
+  }) => {
+    await cluster.berth(['certificate', 'issue', 'reader', 'grafana']);
+    const as = ['--context', 'reader-grafana'];
+    expect(JSON.parse(await cluster.berth(['ps', 'app', ...as, '--output', 'json']))).toHaveLength(2);
+    for (const forbidden of [
+      ['down', 'app'],
+      ['certificate', 'ls'],
+      ['cluster', 'token'],
+      ['exec', 'app_keep', 'true'],
+    ]) {
+      expect((await cluster.tryBerth([...forbidden, ...as])).code, forbidden.join(' ')).toBe(5);
+    }
+    // Follows events until it is cut off.
+    let cutMs = 0;
+    const following = cluster.tryBerth(['events', '-f', ...as], { timeoutMs: 60_000 }).then((end) => {
+      cutMs = Date.now();
+      return end;
+    });
+    await sleep(3_000);
+    expect(cutMs).toBe(0);
+    const revokedMs = Date.now();
+    await cluster.berth(['certificate', 'revoke', 'reader:grafana']);
+    const users = join(cluster.stateDir, 'nats/config/users.conf');
+    await retry(10_000, async () => expect(readFileSync(users, 'utf8')).not.toContain('grafana.reader.berth'));
+    const outMs = Date.now() - revokedMs;
+    const refused = await cluster.tryBerth(['ps', ...as]);
+    expect(refused).toMatchObject({ code: 5, stderr: expect.stringContaining('revoked') });
+    const again = await cluster.tryBerth(['certificate', 'issue', 'reader', 'grafana']);
+    expect(again).toMatchObject({ code: 6, stderr: expect.stringContaining('does not come back') });
+    recordFigures(task, { outOfNatsMs: outMs });
+    void following;
+  }, 60_000);
+
+  it('a control plane that was off for longer than they live starts by itself; a host rejoins with a token', async () => {
+    const before = await untouched();
+    const others = (await manager.docker(['ps', '--quiet', '--filter', 'label=berth.stack=berth']))
+      .split('\n')
+      .filter(Boolean);
+    await manager.docker(['kill', 'berth-agent']);
+    await manager.docker(['kill', ...others]);
+    await sleep((lifetimeS + 5) * 1_000);
+    await manager.docker(['start', 'berth-agent']);
+    // The operator's certificate has ended too: root on a manager gets a new one.
+    await retry(60_000, async () => {
+      await cluster.berth(['cluster', 'operator', '--socket', agentSocket(cluster.stateDir)]);
+      await nodes();
+    });
+    // The worker could not renew; it says what to do, and does it as soon as it can.
+    await retry(40_000, async () => {
+      expect(await worker.docker(['logs', 'berth-agent'])).toMatch(/certificate ended at .*berth cluster token/u);
+    });
+    expect((await nodes()).find(({ hostname }) => hostname === worker.name)?.status).not.toBe('ready');
+    const { token } = await cluster.json<{ token: string }>(['cluster', 'token']);
+    writeFileSync(join(worker.dir, 'berth/join-token'), `${token}\n`);
+    await ready();
+    expect((await nodes()).find(({ hostname }) => hostname === worker.name)?.id).toBe(workerId);
+    await works();
+    expect(await untouched()).toBe(before);
+  }, 240_000);
+});
+
+describe('a rotation of the CAs', () => {
+  it('replaces both while everything runs, and ends with the old ones trusted by nobody', async ({ task }) => {
+    const before = await untouched();
+    const issuerOf = (host: Host, folder: string): string =>
+      readFileSync(join(host.dir, 'berth/certs', folder, 'ca.pem'), 'utf8');
+    const old = issuerOf(manager, 'registry');
+    await cluster.berth(['certificate', 'issue', 'operator', 'idle']);
+    const started = Date.now();
+    const waiting = await cluster.tryBerth(['cluster', 'rotate-ca', '--timeout', '25s']);
+    expect(waiting).toMatchObject({ code: 3, stderr: expect.stringContaining('operator:idle') });
+    expect(await cluster.json(['cluster', 'rotate-ca', '--status'])).toMatchObject({ generation: 1 });
+    await works();
+    await cluster.berth(['cluster', 'rotate-ca', '--leave-behind', '--timeout', '3m']);
+    recordFigures(task, { rotationMs: Date.now() - started });
+    await ready();
+    await works();
+    for (const [host, folder] of [
+      [manager, 'registry'],
+      [manager, 'nats'],
+      [manager, 'etcd'],
+      [manager, 'node'],
+      [worker, 'node'],
+    ] as const) {
+      const trusted = await retry(30_000, async () => {
+        const pem = issuerOf(host, folder);
+        expect(pem.match(/BEGIN CERTIFICATE/gu)).toHaveLength(1);
+        return pem;
+      });
+      expect(trusted).not.toBe(old);
+    }
+    // Who was left behind is out: neither side trusts the other.
+    expect((await cluster.tryBerth(['ps', '--context', 'operator-idle'])).code).toBeGreaterThan(3);
+    expect(await untouched()).toBe(before);
+  }, 240_000);
+});
