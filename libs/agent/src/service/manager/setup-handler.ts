@@ -67,6 +67,9 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
     yield* this.#progressUntilReady(signal);
     const node = await files.node();
     const certificatePem = await this.#signOperator(request.operatorCsr, cluster.operator);
+    // Shown once: from now on operators make tokens and end them, and this one must not be shown when it is over.
+    const joinToken = (await files.token()) ?? '';
+    await files.removeToken();
     yield {
       step: {
         $case: 'result',
@@ -75,13 +78,11 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
           caPem: await authority.caPem(),
           certificatePem,
           registries: [...this.#o.registries()],
-          joinToken: (await files.token()) ?? '',
+          joinToken,
           nodeId: node?.nodeId ?? '',
         },
       },
     };
-    // It was shown; from now on tokens are made and ended by operators, and this one must not be shown when it is over.
-    await files.removeToken();
   }
 
   /** Finds or makes the cluster's state. What it writes last, the cluster's file, is what makes it one. */
