@@ -1,30 +1,11 @@
-import { addressList, loadConfig, logLevels, urlList } from '@berth/process';
+import { loadConfig, port, registryAddresses, serviceSettings } from '@berth/process';
 import { z } from 'zod';
 
-const port = (): z.ZodCoercedNumber => z.coerce.number().int().min(0).max(65_535);
-
 const schema = z.object({
-  advertise: z.string().default('127.0.0.1').describe('Address at which this process serves and is found by others'),
   grpcPort: port().default(7421).describe('Port of the gRPC API (mTLS)'),
   httpPort: port().default(7423).describe('Port of /healthz, /readyz and /metrics, on 127.0.0.1'),
-  certs: z
-    .string()
-    .default('/certs/berth')
-    .describe("Folder with this service's certificate: cert.pem, key.pem, ca.pem"),
-  etcdEndpoints: urlList('https').default(['https://127.0.0.1:7441']).describe('etcd endpoints, separated by commas'),
-  etcdCerts: z
-    .string()
-    .default('/certs/etcd')
-    .describe('Folder with the certificate of the etcd user "network-manager"'),
-  natsUrls: urlList('tls')
-    .default(['tls://127.0.0.1:7451'])
-    .describe('NATS servers (tls://host:port), separated by commas'),
-  registryAddresses: addressList()
-    .default(['127.0.0.1:7401'])
-    .describe('Registries (host:port) to start from, separated by commas'),
-  hostname: z.string().default('').describe('Host name shown in the member list'),
-  version: z.string().default('0.1.0').describe('Software version, for show'),
-  logLevel: z.enum(logLevels).default('info').describe('debug, info, warn or error'),
+  registryAddresses,
+  ...serviceSettings,
 });
 
 export type Config = z.output<typeof schema>;

@@ -16,4 +16,5 @@ export { type HttpOptions, type HttpServer, startHttp } from './http.ts';
 export { createLogger, type LoggerOptions, type LogLevel, logLevels, silentLogger } from './logger.ts';
 export { Counter, createMetrics, Gauge, gaugesIn, Histogram, Registry, rpcMetrics } from './metrics.ts';
 export { type ProcessOptions, type Running, runProcess } from './run-process.ts';
+export { port, registryAddresses, serviceSettings } from './service-settings.ts';
 export { SystemClock, SystemRng } from './system.ts';
