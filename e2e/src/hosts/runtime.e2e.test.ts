@@ -240,7 +240,6 @@ describe('a host that is off', () => {
     expect([sent.code, sent.stderr]).toEqual([3, expect.stringContaining(`node ${off.name}`)]);
     expect(sent.stdout).toContain('on 1 of 2 node(s)');
     await off.start();
-    await off.docker(['start', 'berth-agent']);
     await rig.statuses({ [off.name]: 'ready' }, 60_000);
     await rig.judge.settled({ withinMs: 60_000 });
   });

@@ -12,6 +12,7 @@ import { dialerFor } from '../session.ts';
 import { liveArea } from '../terminal/live.ts';
 import { table } from '../terminal/table.ts';
 import { addHostLineCommands, defaultStateDir } from './host-lines.ts';
+import { brakeText } from './node.ts';
 import { addRotateCaCommand } from './rotate-ca.ts';
 
 interface InitOptions {
@@ -81,9 +82,10 @@ export function addClusterCommands(program: Command): void {
     .command('status')
     .description('show members and whether they answer')
     .action(async (_options: object, command: Command) =>
-      withSession(command, async ({ context, members, control }, terminal) => {
-        const { nodes } = await control.listNodes({});
-        const answer = { clusterId: context.clusterId, members, nodes };
+      withSession(command, async ({ context, members, control, catalog }, terminal) => {
+        const [{ nodes }, { brake }] = await Promise.all([control.listNodes({}), catalog.listNodes({})]);
+        if (brake) terminal.note(terminal.colors.red(brakeText(brake, nodes)));
+        const answer = { clusterId: context.clusterId, members, nodes, brake };
         terminal.result(answer, () =>
           [
             `cluster ${context.clusterId}: ${nodes.filter((node) => node.status === 'ready').length} of ${nodes.length} node(s) ready`,

@@ -9,6 +9,7 @@ import { CliError, exitCode } from '../exit-code.ts';
 import type { Session } from '../session.ts';
 import { findTarget } from '../target.ts';
 import type { Terminal } from '../terminal/output.ts';
+import { drained } from '../terminal/pipe.ts';
 
 /** Pause before a broken connection is tried again. */
 const reconnectMs = 1_000;
@@ -60,7 +61,10 @@ function logsRange(options: LogsOptions, nowMs: number): Pick<LogsRequest, 'foll
 async function once(session: Session, request: LogsRequest, lines: LogLines): Promise<void> {
   const signal = interruptSignal();
   try {
-    for await (const line of session.control.logs(request, { signal })) lines.show(line);
+    for await (const line of session.control.logs(request, { signal })) {
+      lines.show(line);
+      await drained(process.stdout);
+    }
   } catch (error) {
     if (!signal.aborted) throw error;
   }
@@ -78,6 +82,7 @@ async function follow(session: Session, request: LogsRequest, lines: LogLines): 
         const position = positions.get(line.taskId) ?? new LogPosition();
         positions.set(line.taskId, position);
         if (line.notice !== '' || position.isNew(line.atMs)) lines.show(line);
+        await drained(process.stdout);
       }
       return;
     } catch (error) {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Node } from '@berth/contracts/registry';
+import type { Brake, Node } from '@berth/contracts/registry';
 import type { NodeView, TaskView } from '@berth/contracts/scheduler';
 import { Availability, TaskView as TaskViewMessage } from '@berth/contracts/scheduler';
 import type { BerthError } from '@berth/kernel';
@@ -111,16 +111,15 @@ export function addNodeCommands(program: Command): void {
 
 async function list({ control, catalog }: Session, terminal: Terminal): Promise<void> {
   const [{ nodes }, { brake }] = await Promise.all([control.listNodes({}), catalog.listNodes({})]);
-  if (brake) {
-    const held = brake.nodeIds.map((id) => nodes.find((node) => node.id === id)?.hostname ?? id.slice(0, 8));
-    terminal.note(
-      terminal.colors.red(
-        `brake: ${held.join(', ')} silent at once since ${new Date(brake.sinceMs).toISOString()}; nothing is moved until ` +
-          'they return or you run `berth cluster resume`',
-      ),
-    );
-  }
+  if (brake) terminal.note(terminal.colors.red(brakeText(brake, nodes)));
   terminal.result(nodes, () => nodeTable(nodes, terminal));
+}
+
+/** Says that, and since when, nothing is moved. */
+export function brakeText({ nodeIds, sinceMs }: Brake, nodes: readonly NodeView[]): string {
+  const held = nodeIds.map((id) => nodes.find((node) => node.id === id)?.hostname ?? id.slice(0, 8));
+  const since = new Date(sinceMs).toISOString();
+  return `brake: ${held.join(', ')} silent at once since ${since}; nothing is moved until they return or you run \`berth cluster resume\``;
 }
 
 async function remove(session: Session, terminal: Terminal, name: string, force: boolean): Promise<void> {

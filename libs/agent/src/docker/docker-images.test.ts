@@ -138,6 +138,13 @@ it('saves by name with a tag, or by id', async () => {
   await expect(images.save('none', signal)[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'NotFound' });
 });
 
+it.each(['', '../containers/x', 'a/../../b', '-a', 'a b', 'a?all=1'])('refuses %j, which is no name', async (name) => {
+  await expect(images.save(name, signal)[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+    code: 'InvalidArgument',
+    reason: 'BAD_IMAGE_NAME',
+  });
+});
+
 it('shows a container without the values of its environment', async () => {
   answers['GET /containers/c/json'] = (_request, response) =>
     json(response, 200, { Id: 'c', Config: { Env: ['TOKEN=a=b', 'EMPTY=', 'BARE'], Cmd: ['x'] } });

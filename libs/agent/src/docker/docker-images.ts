@@ -31,6 +31,12 @@ export class DockerImages implements ImageArchives {
   }
 
   async *save(name: string, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    // It becomes part of a path of the engine's API.
+    if (!/^[a-zA-Z0-9][\w./:@+-]*$/u.test(name) || name.split('/').includes('..')) {
+      throw new BerthError('InvalidArgument', `${JSON.stringify(name)} is not an image reference`, {
+        reason: 'BAD_IMAGE_NAME',
+      });
+    }
     const image = this.#calls.docker.getImage(name);
     const { Id: id } = await call(`look for image ${name}`, () => image.inspect());
     // Only under its name does the archive hold its name.

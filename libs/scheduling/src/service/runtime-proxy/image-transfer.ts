@@ -104,7 +104,7 @@ export class ImageTransfer {
           }
           return;
         } catch (error) {
-          if (begun || !isBerthError(error) || signal.aborted) throw error;
+          if (begun || !isBerthError(error) || error.code === 'InvalidArgument' || signal.aborted) throw error;
           misses.push(error.code === 'NotFound' ? `${node.hostname}: not there` : `${node.hostname}: ${error.message}`);
         }
       }
