@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Block } from './blocks.ts';
-import { BlockTable, blockOf, blockOfEngineNetwork, labelsOf } from './blocks.ts';
+import { BlockTable, blockOf, blockOfEngineNetwork, engineOptionsOf, labelsOf } from './blocks.ts';
 import { bridgeDevice, formatIp, gatewayOf, parseBlock, pickAddress } from './bridges.ts';
 import type { FirewallInput, FirewallState } from './firewall.ts';
 import { desiredFirewall, diffFirewall, firewallSetNames, noFirewall, noSets } from './firewall.ts';
+import type { CarriedNetwork } from './kernel.ts';
+import { overlayDevice } from './overlay-names.ts';
 
 const bridges = fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { maxLength: 12 }).map((numbers) =>
   numbers.map((n) => ({
@@ -69,6 +71,67 @@ describe('firewall', () => {
   });
 });
 
+describe('firewall over hosts', () => {
+  const link = { device: 'eth0', mtu: 1500 };
+  const blockIn = (networkId: string, n: number, backend = 'vxlan') =>
+    blockOf({
+      networkId,
+      stackId: 's',
+      network: networkId,
+      block: `198.19.${n}.0/26`,
+      internal: false,
+      backend,
+      vni: 5000 + n,
+      pool: '198.19.0.0/16',
+    });
+  const peers = (n: number) => [{ block: `198.19.${n}.64/26`, address: '198.18.0.12', vxlanPort: 7461 }];
+  const carried = (block: Block, known: CarriedNetwork['peers']): CarriedNetwork => ({ ...block, peers: known });
+  const all = (sets: FirewallState['sets']) => [...sets.sources].sort();
+
+  it('takes by a VXLAN device only blocks of its network, and with host-gw by the link only those of peers', () => {
+    const [over, lan] = [blockIn('over', 1), blockIn('lan', 2, 'host-gw')];
+    const networks = [carried(over, peers(1)), carried(lan, peers(2))];
+    const { sets } = state([over, lan], { link, networks });
+    const overlay = overlayDevice('c1', 5001);
+    expect([...sets.overlays]).toEqual([overlay]);
+    expect(all(sets)).toEqual(
+      [`${overlay} 198.19.1.64/26`, 'btc6130100 198.19.1.0/26', 'btc6130200 198.19.2.0/26'].sort(),
+    );
+    expect([...sets.remote]).toEqual(['btc6130200 eth0 198.19.2.64/26']);
+    expect([...sets.peers].filter((pair) => pair.includes(overlay))).toEqual([
+      `btc6130100 ${overlay}`,
+      `${overlay} btc6130100`,
+    ]);
+    expect([...sets.pool]).toEqual(['198.19.0.0/16']);
+    expect([...state([lan], { networks: [carried(lan, peers(2))] }).sets.remote]).toEqual([]);
+  });
+
+  it('lets a container on several networks go to the other blocks of each, as the address it has there', () => {
+    const [back, front] = [blockIn('back', 1), blockIn('front', 2)];
+    const table = new BlockTable();
+    for (const block of [back, front]) table.addBlock(block);
+    const first = table.join('t', 's', 'back')?.ip;
+    const second = table.join('t', 's', 'front')?.ip;
+    table.join('alone', 's', 'front');
+    const networks = table.networks((id) => peers(id === 'back' ? 1 : 2));
+    const { sets } = state(table.blocks, { link, networks, memberships: table.memberships() });
+    expect([...sets.members]).toEqual([`${first} 198.19.2.64/26`]);
+    expect([...sets.translate]).toEqual([`${first} 198.19.2.64/26 ${second}`]);
+    expect(sets.sources.has(`${back.device} ${second}`)).toBe(true);
+    table.release('t');
+    expect(table.memberships()).toEqual([]);
+  });
+
+  it('keeps what is there of other hosts while their blocks are not known, and nothing else', () => {
+    const [over, gone] = [blockIn('over', 1), blockIn('gone', 3)];
+    const before = state([over, gone], { link, networks: [carried(over, peers(1)), carried(gone, peers(3))] });
+    const networks = [carried(over, undefined)];
+    const change = diffFirewall(before, state([over], { link, networks }), networks);
+    expect(change?.remove.sources.size).toBe(0);
+    expect([...(change?.remove.bridges ?? [])]).toEqual([gone.device]);
+  });
+});
+
 describe('blocks', () => {
   it('names devices within 15 characters, one a block', () => {
     expect(bridgeDevice('198.19.1.64/26')).toBe('btc6130140');
@@ -104,8 +167,14 @@ describe('blocks', () => {
       network: 'back',
       block: '198.19.2.0/26',
       internal: true,
-      driverOpts: { 'com.docker.network.driver.mtu': '1400' },
+      driverOpts: { 'com.docker.network.driver.mtu': '1400', 'berth.backend': 'host-gw' },
+      backend: 'host-gw',
+      vni: 5001,
+      pool: '198.19.0.0/16',
+      leaseId: 'l1',
     });
+    expect(engineOptionsOf(block, 1450)).toEqual({ 'com.docker.network.driver.mtu': '1400' });
+    expect(engineOptionsOf({ ...block, driverOpts: {} }, 1450)).toEqual({ 'com.docker.network.driver.mtu': '1450' });
     expect(
       blockOfEngineNetwork({
         id: 'x',

@@ -1,5 +1,5 @@
 import type { LeaseBlockRequest, ReleaseBlockRequest } from '@berth/contracts/network';
-import { LeaseBlockResponse } from '@berth/contracts/network';
+import { Lease, LeaseBlockResponse, Network } from '@berth/contracts/network';
 import { BerthError } from '@berth/kernel';
 import { MemoryLogger, VirtualClock } from '@berth/memory';
 import { expect, it } from 'vitest';
@@ -20,8 +20,9 @@ function setUp() {
   const foreign = new Set<string>();
   const leased: string[] = [];
   /** True: the network-manager is away. */
-  const manager = { away: false };
+  const manager = { away: false, silentReleases: false, held: [] as Lease[], asked: [] as LeaseBlockRequest[] };
   const listening = new Set<string>();
+  const rules: string[] = [];
   const address = { address: '198.18.0.11', vxlanPort: 7461 };
   const nameServer = {
     get addresses() {
@@ -42,17 +43,22 @@ function setUp() {
           throw new BerthError('Unavailable', 'nobody answers');
         }
         const { stackId = '', network: name = '' } = request as LeaseBlockRequest;
+        manager.asked.push(request as LeaseBlockRequest);
         const block = `10.64.${leased.length}.0/26`;
         leased.push(block);
         const id = `${stackId}${name}`;
         return LeaseBlockResponse.fromPartial({ network: { id, stackId, name }, lease: { networkId: id, block } });
       },
       async releaseBlock(request) {
+        if (manager.silentReleases) throw new BerthError('Unavailable', 'nobody answers');
         leased.splice(leased.indexOf((request as ReleaseBlockRequest).block), 1, '');
         return {};
       },
       async listLeases() {
-        return { leases: [], networks: [], revision: undefined };
+        const networks = manager.held.map(({ networkId }) =>
+          Network.fromPartial({ id: networkId, stackId: 's1', name: 'default' }),
+        );
+        return { leases: manager.held, networks };
       },
     },
     engine: {
@@ -71,7 +77,13 @@ function setUp() {
         apply: async () => {},
       },
       // What is asked for is not remembered: the diff has tests of its own.
-      firewall: { read: async () => noFirewall, apply: async () => {} },
+      firewall: {
+        async read() {
+          rules.push('absent');
+          return noFirewall;
+        },
+        apply: async ({ table }) => void rules.push(table),
+      },
       nameServer,
       log: new MemoryLogger(),
       leasesOf: () => [],
@@ -91,7 +103,7 @@ function setUp() {
       },
       signal,
     );
-  return { clock, engine, foreign, leased, listening, manager, network, prepare };
+  return { clock, engine, foreign, leased, listening, manager, network, prepare, rules };
 }
 
 it('a task gets bridge, address and name server; with the last task all of it goes, and the block is handed back', async () => {
@@ -145,4 +157,55 @@ it("somebody else's container on a network keeps that network alone; tasks and o
   abort.abort();
   await clock.advance(10_000);
   await running;
+});
+
+it('a release whose end is not known comes to its end before the network is leased anew', async () => {
+  const { clock, engine, leased, manager, network, prepare } = setUp();
+  const abort = new AbortController();
+  const running = network.run(abort.signal);
+  await network.adopt([]);
+  await prepare('t1', 's1');
+  manager.silentReleases = true;
+  await network.release('t1');
+  await clock.advance(2_000);
+  await expect(prepare('t2', 's1')).rejects.toMatchObject({ code: 'Unavailable' });
+  expect(manager.asked).toHaveLength(1);
+  manager.silentReleases = false;
+  await prepare('t2', 's1');
+  expect([manager.asked.length, leased.filter(Boolean).length, engine.size]).toEqual([2, 1, 1]);
+  abort.abort();
+  await clock.advance(10_000);
+  await running;
+});
+
+it('an agent that starts hands back what is not on its host, and says anew where it is reached', async () => {
+  const { clock, leased, manager, network, prepare } = setUp();
+  await network.adopt([]);
+  await prepare('t1', 's1');
+  const held = (block: string, address: string) =>
+    Lease.fromPartial({ networkId: 's1default', block, address, vxlanPort: 7461 });
+  manager.held = [held('10.64.0.0/26', '198.18.0.99'), held('10.64.9.0/26', '198.18.0.11')];
+  leased.push('10.64.9.0/26');
+  const abort = new AbortController();
+  const running = network.run(abort.signal);
+  await clock.advance(2_000);
+  expect(leased).not.toContain('10.64.9.0/26');
+  expect(manager.asked.at(-1)).toMatchObject({
+    network: 'default',
+    address: '198.18.0.11',
+    vxlanPort: 7461,
+    fullBlocks: ['10.64.9.0/26'],
+  });
+  abort.abort();
+  await clock.advance(10_000);
+  await running;
+});
+
+it('resolves as settled when the host has been looked at, with nothing left after the last task', async () => {
+  const { network, prepare, rules } = setUp();
+  await network.adopt([]);
+  await prepare('t1', 's1');
+  await network.release('t1');
+  await network.settled(signal);
+  expect(rules.at(-1)).toBe('absent');
 });
