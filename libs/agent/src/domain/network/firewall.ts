@@ -1,5 +1,6 @@
 import type { Block, Membership } from './blocks.ts';
 import type { CarriedNetwork, HostLink } from './kernel.ts';
+import { allKnown } from './kernel.ts';
 import { overlayDevice } from './overlay-names.ts';
 
 /** Sets of Berth's nft table. Elements of several parts are written with spaces between: `device address`. */
@@ -134,7 +135,7 @@ export function diffFirewall(
   desired: FirewallState,
   networks: readonly CarriedNetwork[],
 ): FirewallChange | undefined {
-  const whole = networks.every(({ peers }) => peers !== undefined);
+  const whole = allKnown(networks);
   const accept = acceptChange(actual, desired);
   if (desired.table === 'absent') {
     const table = actual.table === 'absent' ? 'keep' : 'remove';
@@ -147,6 +148,19 @@ export function diffFirewall(
   );
   const differs = firewallSetNames.some((name) => add[name].size + remove[name].size > 0);
   return differs || accept !== 'keep' ? { table: 'keep', add, remove, accept } : undefined;
+}
+
+/** What is programmed once the difference is applied. */
+export function firewallAfter(
+  actual: FirewallState,
+  desired: FirewallState,
+  networks: readonly CarriedNetwork[],
+): FirewallState {
+  if (allKnown(networks) || actual.table !== 'ok' || desired.table !== 'ok') return desired;
+  const sets = setsOf((name) =>
+    ofOtherHosts.has(name) ? actual.sets[name].union(desired.sets[name]) : desired.sets[name],
+  );
+  return { ...desired, sets };
 }
 
 const ofOtherHosts: ReadonlySet<FirewallSetName> = new Set([

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CarriedNetwork, KernelChange, KernelInput, KernelState } from './kernel.ts';
-import { desiredKernel, diffKernel, networkMtu, routeMetric, routeProtocol } from './kernel.ts';
+import { desiredKernel, diffKernel, kernelAfter, networkMtu, routeMetric, routeProtocol } from './kernel.ts';
 import { overlayDevice, vtepMac } from './overlay-names.ts';
 import { peersOf } from './peers.ts';
 
@@ -153,6 +153,7 @@ describe('what the kernel is to hold', () => {
         const after = applied(before, diffKernel(before, wanted, whole));
         expect(after).toEqual(wanted);
         expect(diffKernel(after, wanted, whole)).toBeUndefined();
+        expect(kernelAfter(before, wanted, whole)).toEqual(wanted);
       }),
     );
   });
@@ -178,6 +179,7 @@ describe('what the kernel is to hold', () => {
       ip: [`route replace 198.19.3.64/26 via 198.18.0.13 dev eth0 src 198.19.3.1 proto 116 metric ${metric}`],
       bridge: [],
     });
+    expect(applied(before, change)).toEqual(kernelAfter(before, desiredKernel(input(networks)), { networks }));
   });
 
   it('leaves room for what VXLAN adds; loopback says nothing about what lies behind it', () => {

@@ -122,7 +122,7 @@ export function diffKernel(
   desired: KernelState,
   { clusterId, networks }: Pick<KernelInput, 'clusterId' | 'networks'>,
 ): KernelChange | undefined {
-  const whole = networks.every(({ peers }) => peers !== undefined);
+  const whole = allKnown(networks);
   const mark = routeMark(clusterId);
   const ip: string[] = [];
   const remade = new Set<string>();
@@ -163,6 +163,26 @@ export function diffKernel(
     ...forwards.set.map(([key, to]) => `fdb replace ${key} ${to} self permanent`),
   ];
   return ip.length + bridge.length > 0 ? { ip, bridge } : undefined;
+}
+
+/** What the kernel holds once the difference is programmed. */
+export function kernelAfter(
+  actual: KernelState,
+  desired: KernelState,
+  { networks }: Pick<KernelInput, 'networks'>,
+): KernelState {
+  if (allKnown(networks)) return desired;
+  return {
+    devices: new Map([...actual.devices, ...desired.devices]),
+    neighbours: new Map([...actual.neighbours, ...desired.neighbours]),
+    forwards: new Map([...actual.forwards, ...desired.forwards]),
+    routes: new Map([...actual.routes, ...desired.routes]),
+  };
+}
+
+/** Are the peers of all networks known? Only then does absence count. */
+export function allKnown(networks: readonly CarriedNetwork[]): boolean {
+  return networks.every(({ peers }) => peers !== undefined);
 }
 
 function changes(

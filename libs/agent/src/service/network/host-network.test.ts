@@ -78,9 +78,18 @@ it('a way that the kernel refuses holds up nobody, is said once and tried again 
   expect(changes).toHaveLength(3);
 });
 
-it('looks each time while the peers are not known: there may be more on the host than is wanted', async () => {
-  const { looks, changes, network, table } = setUp();
+it('keeps in mind what it left on the host while peers were not known, and removes it once they are', async () => {
+  const { looks, changes, world, network, table, lease } = setUp();
+  world.leases = [lease(1), lease(2)];
   await network.match(table);
+  world.leases = undefined;
   await network.match(table);
-  expect([looks.length, changes.length]).toEqual([4, 0]);
+  expect(changes).toHaveLength(1);
+  world.leases = [lease(1)];
+  await network.match(table);
+  expect(changes[1]?.ip.map((line) => line.split(' ').slice(0, 3).join(' '))).toEqual([
+    'route del 198.19.0.128/26',
+    'neigh del 198.18.0.13',
+  ]);
+  expect(looks).toHaveLength(2);
 });

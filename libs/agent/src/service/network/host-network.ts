@@ -3,9 +3,9 @@ import type { Logger } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import type { BlockTable } from '../../domain/network/blocks.ts';
 import type { FirewallState } from '../../domain/network/firewall.ts';
-import { desiredFirewall, diffFirewall } from '../../domain/network/firewall.ts';
+import { desiredFirewall, diffFirewall, firewallAfter } from '../../domain/network/firewall.ts';
 import type { HostLink, KernelState } from '../../domain/network/kernel.ts';
-import { desiredKernel, diffKernel } from '../../domain/network/kernel.ts';
+import { desiredKernel, diffKernel, kernelAfter } from '../../domain/network/kernel.ts';
 import { peersOf } from '../../domain/network/peers.ts';
 import type { Firewall, KernelNetwork, NameServer } from './ports.ts';
 
@@ -80,9 +80,8 @@ export class HostNetwork {
     const wantedKernel = desiredKernel({ clusterId, ...host, link, networks });
     const change = diffKernel(known.kernel, wantedKernel, { clusterId, networks });
     if (!change || (await this.#program(change, kernel))) {
-      // While peers are not known there may be more on the host than is wanted: the next match looks again.
-      const whole = networks.every(({ peers }) => peers !== undefined);
-      this.#known = whole ? { link, kernel: wantedKernel, firewall: wantedFirewall } : undefined;
+      const kernelNow = kernelAfter(known.kernel, wantedKernel, { networks });
+      this.#known = { link, kernel: kernelNow, firewall: firewallAfter(known.firewall, wantedFirewall, networks) };
     }
     const gateways = new Set(blocks.map((block) => block.gateway));
     for (const address of nameServer.addresses) if (!gateways.has(address)) await nameServer.close(address);
