@@ -93,6 +93,28 @@ describe('logs of many hosts', () => {
     expect(again.map(({ notice }) => notice)).toContain('host-n2: node host-n2 is lost');
   });
 
+  it('begin with the last lines of what is there, and with the first of what comes to be', async () => {
+    const tails: (number | undefined)[] = [];
+    const { cluster } = await setUp(() => ({
+      async *logs({ tail }, { signal }) {
+        tails.push(tail);
+        yield { stderr: false, line: Buffer.from('x'), atMs: 1 };
+        while (!signal.aborted) await cluster.clock.sleep(1_000, signal);
+      },
+    }));
+    const stop = new AbortController();
+    const reading = (async () => {
+      for await (const _ of cluster.control().logs({ stack: 'a', follow: true, tail: 5 }, { signal: stop.signal }));
+    })().catch(() => {});
+    await cluster.clock.advance(500);
+    const spec = stackSpec('a', [serviceSpec('web', { mode: replicas(4) })]);
+    await cluster.finish(cluster.control().applyStack({ spec }));
+    await cluster.clock.advance(3_000);
+    expect(tails).toEqual([5, 5, 5, undefined]);
+    stop.abort();
+    await cluster.finish(reading);
+  });
+
   it('say once, not at every try, that a node does not answer', async () => {
     const { cluster } = await setUp((id) =>
       id === 'n3'

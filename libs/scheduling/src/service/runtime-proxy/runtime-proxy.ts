@@ -27,8 +27,10 @@ import { TaskStreams } from './task-streams.ts';
 
 type Call = CallerContext & { readonly signal: AbortSignal };
 
-/** A line waits so long for an earlier one from another node. */
-const logHoldMs = 250;
+/** A followed line waits so long for an earlier one from another node. */
+const followHoldMs = 250;
+/** The same where all ends: the order is worth the time that a node takes to answer. */
+const holdMs = 5_000;
 
 /** Which tasks a request speaks of. */
 interface Selection {
@@ -62,14 +64,16 @@ export class RuntimeProxy {
     const { clock } = this.#options;
     const { follow } = request;
     const caller = formatIdentity(call.caller);
-    const streamOf = (view: TaskView): TaskStream<LogsResponse> => {
+    const streamOf = (view: TaskView, isLater: boolean): TaskStream<LogsResponse> => {
       const taskId = view.task?.id ?? '';
       const named = { taskId, taskName: this.#agents.nameOf(view) };
       const position = new LogPosition();
       async function* open(...[agent, signal]: Parameters<TaskStream<LogsResponse>['open']>) {
         position.resume();
-        const from = position.atMs < 0 ? request : { sinceMs: position.atMs, tail: undefined };
-        const { sinceMs, tail } = from;
+        const isFirst = position.atMs < 0;
+        const sinceMs = isFirst ? request.sinceMs : position.atMs;
+        // Of a task that has just begun, the beginning is what is wanted.
+        const tail = isFirst && !isLater ? request.tail : undefined;
         for await (const line of agent.logs({ taskId, follow, tail, sinceMs, caller }, { signal })) {
           if (position.isNew(line.atMs)) yield { ...line, ...named, notice: '' };
         }
@@ -77,7 +81,11 @@ export class RuntimeProxy {
       const silent = { stderr: true, line: Buffer.alloc(0) };
       return { open, notice: (notice) => ({ ...named, ...silent, atMs: Math.floor(clock.wall()), notice }) };
     };
-    const channel = new MergedChannel<LogsResponse>({ clock, holdMs: logHoldMs, orderOf: ({ atMs }) => atMs });
+    const channel = new MergedChannel<LogsResponse>({
+      clock,
+      holdMs: follow ? followHoldMs : holdMs,
+      orderOf: ({ atMs }) => atMs,
+    });
     const meant = this.#meant({ ...request, task: request.taskId }, follow);
     yield* this.#streams.read(meant, streamOf, channel, call.signal);
   }

@@ -37,9 +37,10 @@ export class TaskStreams {
     this.#agents = options.agents;
   }
 
+  /** `isLater` of a task that came to be after the reader. */
   async *read<T>(
     { isMeant, single, follow }: Meant,
-    streamOf: (view: TaskView) => TaskStream<T>,
+    streamOf: (view: TaskView, isLater: boolean) => TaskStream<T>,
     channel: MergedChannel<T>,
     outer: AbortSignal,
   ): AsyncGenerator<T> {
@@ -47,6 +48,7 @@ export class TaskStreams {
     const signal = AbortSignal.any([outer, ended.signal]);
     const started = new Set<string>();
     let running = 0;
+    let isLater = false;
     // Called at each step of the mirror too: it must not throw, for whatever has become of the tasks.
     const start = (): void => {
       const views = this.#agents.tasks().filter(isMeant);
@@ -56,7 +58,7 @@ export class TaskStreams {
         if (started.has(id) || !hasContainer(view)) continue;
         started.add(id);
         running += 1;
-        this.#pump(view, streamOf(view), channel.open(), follow, signal).then(
+        this.#pump(view, streamOf(view, isLater), channel.open(), follow, signal).then(
           () => {
             running -= 1;
             if (running === 0 && (single || !follow)) channel.end();
@@ -66,6 +68,7 @@ export class TaskStreams {
       }
     };
     start();
+    isLater = true;
     if (running === 0 && !follow) return;
     const off = follow ? this.#onTasks(isMeant, start) : undefined;
     try {
