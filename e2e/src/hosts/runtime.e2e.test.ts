@@ -112,13 +112,13 @@ describe('exec on another host', () => {
   it('has a real terminal: size, new sizes, Ctrl-C, exit code, and leaves the local one as it was', async () => {
     const { task } = await elsewhere();
     const said = `${cluster.host.dir}/typescript`;
-    const until = `until() { while ! grep -qa -- "$1" ${said}; do sleep 0.2; done; }; rm -f ${said}; touch ${said}`;
+    const seen = `seen() { while ! grep -qa -- "$1" ${said}; do sleep 0.2; done; }; rm -f ${said}; touch ${said}`;
     const inTerminal = (line: string) => `script -qfec ${quote(`stty cols 101 rows 31; ${line}`)} ${said}`;
     const berth = `${process.execPath} ${cli}`;
     const watch = 'tty; stty size; while [ "$(stty size)" = "31 101" ]; do sleep 0.2; done; stty size; exit 9';
     const sized = await shell(
-      `${until}; (until "^code [0-9]") | ${inTerminal(
-        `(${until.slice(0, until.indexOf('; rm'))}; until "^31 101"; stty cols 77 rows 22 < /dev/tty) & ` +
+      `${seen}; (seen "^code [0-9]") | ${inTerminal(
+        `(${seen.slice(0, seen.indexOf('; rm'))}; seen "^31 101"; stty cols 77 rows 22 < /dev/tty) & ` +
           `${berth} exec -t ${task} sh -c ${quote(watch)}; echo code $?`,
       )}`,
     );
@@ -126,8 +126,8 @@ describe('exec on another host', () => {
 
     // What is typed goes there raw; Ctrl-C interrupts over there, not here.
     const typed = await shell(
-      `${until}; (until '#'; printf 'echo r''eady; sleep 100\\r'; until ready; sleep 0.5; printf '\\003'; sleep 0.5
-         printf 'echo on $((40+2))\\r'; until 'on 42'; printf 'exit 5\\r'; until '^code 5') |
+      `${seen}; (seen '#'; printf 'echo r''eady; sleep 100\\r'; seen ready; sleep 0.5; printf '\\003'; sleep 0.5
+         printf 'echo on $((40+2))\\r'; seen 'on 42'; printf 'exit 5\\r'; seen '^code 5') |
          ${inTerminal(`${berth} exec -it ${task} sh; echo code $?; stty -a | grep -o -- .icanon`)}`,
     );
     expect(typed.stdout).toMatch(/on 42[\s\S]*code 5\s+ icanon/u);
