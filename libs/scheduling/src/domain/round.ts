@@ -7,6 +7,7 @@ import { gateOf } from './orchestration/depends-on.ts';
 import { eligibleNodes, reconcileGlobal } from './orchestration/global.ts';
 import type { Observations } from './orchestration/observations.ts';
 import { reconcileReplicated } from './orchestration/replicated.ts';
+import { isGone } from './orchestration/slot-tasks.ts';
 import type { Action, Decision, Limits, NodesView, SeenTask, ServiceScene } from './orchestration/types.ts';
 import type { Assignment } from './placement/assign.ts';
 import { assignPending } from './placement/assign.ts';
@@ -61,7 +62,9 @@ export function decideRound(input: RoundInput): Round {
   });
   // What the stack stage is about to rewrite is decided on when it stands.
   const rewritten = new Set(stackActions.flatMap((action) => ('serviceId' in action ? [action.serviceId] : [])));
-  const actions: Action[] = [];
+  const actions: Action[] = [...records.availabilities.values()]
+    .filter(({ value }) => isGone(value.nodeId, input.nodes))
+    .map(({ value }) => ({ kind: 'forget-node', nodeId: value.nodeId }));
   const wakes = new Map<string, number>();
   const services = new Set(input.services);
   // A stack on its way out takes its services along.

@@ -5,7 +5,7 @@ import type { Task } from '@berth/contracts/workload';
 import { DesiredState, TaskState } from '@berth/contracts/workload';
 import type { TxnGroup } from '@berth/kernel';
 import { assert, unreachable } from '@berth/kernel';
-import { stackScope } from '@berth/workload';
+import { nodeScope, stackScope } from '@berth/workload';
 import type { Action } from './orchestration/types.ts';
 import type { Assignment } from './placement/assign.ts';
 import { hostPortsOf } from './stack/derive.ts';
@@ -111,6 +111,11 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
       const held = serviceOf(records, action.serviceId);
       writes.delete(families.service, held.value, held);
       for (const version of records.versionsOf(action.serviceId)) writes.delete(families.version, version);
+      break;
+    }
+    case 'forget-node': {
+      const held = records.availabilities.get(action.nodeId);
+      if (held) writes.delete(families.availability, held.value, held).dropScope(nodeScope(action.nodeId));
       break;
     }
     case 'delete-stack':

@@ -1,4 +1,5 @@
 import { helloOf } from '@berth/contracts';
+import { NodeStatus } from '@berth/contracts/registry';
 import type { Change } from '@berth/contracts/scheduler';
 import { Availability } from '@berth/contracts/scheduler';
 import { TaskState } from '@berth/contracts/workload';
@@ -23,14 +24,17 @@ function setUp(nodes: readonly string[]) {
   const cluster = new TestCluster({ clock, rng, log, store, rpc: new MemoryRpc({ clock, rng, logger: log }) });
   const abort = new AbortController();
   for (const id of nodes) cluster.setNode(nodeFacts(id));
-  for (const id of nodes) void new FakeAgent(cluster, id, ['s1', 's2']).run(abort.signal);
+  const agents = new Map(nodes.map((id) => [id, new AbortController()]));
+  for (const [id, { signal }] of agents) {
+    void new FakeAgent(cluster, id, ['s1', 's2']).run(AbortSignal.any([signal, abort.signal]));
+  }
   cluster.start('s1');
   cluster.start('s2');
   ends.push(async () => {
     abort.abort();
     await cluster.stop();
   });
-  return cluster;
+  return Object.assign(cluster, { stopAgent: (id: string) => agents.get(id)?.abort() });
 }
 
 describe('SetAvailability', () => {
@@ -107,5 +111,52 @@ describe('SetAvailability', () => {
     await set(cluster, 'n1', AVAILABILITY_ACTIVE);
     await cluster.clock.advance(1_000);
     expect(await runningOn(cluster, 'each')).toEqual(['n1', 'n2']);
+  });
+});
+
+describe('a spec is accepted by what nodes there are', () => {
+  const bound = stackSpec('a', [
+    serviceSpec('web', {
+      container: { image: 'w', mounts: [{ type: 2, source: '/x', target: '/x', relativeSource: './x' }] },
+    }),
+  ]);
+
+  it('a relative bind is refused on several nodes, by plan and apply; with the registry away nobody can say', async () => {
+    const cluster = setUp(['n1', 'n2']);
+    await cluster.clock.advance(200);
+    const refused = { code: 'InvalidArgument', reason: 'RELATIVE_BIND' };
+    await expect(cluster.finish(cluster.control('s1').applyStack({ spec: bound }))).rejects.toMatchObject(refused);
+    await expect(cluster.finish(cluster.control('s1').planStack({ spec: bound }))).rejects.toMatchObject(refused);
+    cluster.rpc.cut('s1', 'registry');
+    await cluster.clock.advance(10_000);
+    await expect(cluster.finish(cluster.control('s1').applyStack({ spec: bound }))).rejects.toMatchObject({
+      reason: 'NOT_SYNCED',
+    });
+  });
+
+  it('a removed stack gives its name away for a lost host only where that is known to be lost', async () => {
+    const cluster = setUp(['n1', 'n2']);
+    await cluster.clock.advance(200);
+    const spec = stackSpec('a', [serviceSpec('one', { mode: replicas(2) })]);
+    const applied = await cluster.finish(cluster.control('s1').applyStack({ spec }));
+    await cluster.clock.advance(1_000);
+    cluster.setNode(nodeFacts('n2', { status: NodeStatus.NODE_STATUS_LOST }));
+    cluster.stopAgent('n2');
+    await cluster.finish(cluster.control('s1').removeStack({ name: 'a' }));
+    await cluster.clock.advance(5_000);
+    const { stacks } = await cluster.finish(cluster.control('s1').listStacks({}));
+    expect(stacks).toMatchObject([{ removing: true, waitingForNodes: ['host-n2'] }]);
+    const heal = cluster.rpc.cut('s1', 'registry');
+    await cluster.clock.advance(10_000);
+    await expect(cluster.finish(cluster.control('s1').applyStack({ spec }))).rejects.toMatchObject({
+      reason: 'STACK_REMOVING',
+      message: expect.stringContaining('host-n2'),
+    });
+    heal();
+    await cluster.clock.advance(10_000);
+    const again = await cluster.finish(cluster.control('s1').applyStack({ spec }));
+    expect(again.stack?.id).not.toBe(applied.stack?.id);
+    const both = await cluster.finish(cluster.control('s2').listStacks({}));
+    expect(both.stacks.map(({ removing }) => removing).sort()).toEqual([false, true]);
   });
 });

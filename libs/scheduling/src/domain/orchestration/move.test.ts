@@ -136,6 +136,15 @@ describe('drain', () => {
     expect(cluster.active('web').map(({ id }) => id)).toEqual(before);
   });
 
+  it('of a node that leaves then is forgotten', () => {
+    const cluster = world();
+    const before = cluster.keys();
+    drain(cluster);
+    cluster.setNodes([nodeFacts('n1', { status: NodeStatus.NODE_STATUS_LEFT }), nodeFacts('n2')]);
+    cluster.settle();
+    expect(cluster.keys()).toEqual(before);
+  });
+
   it('a job is never run twice at once: it stops first', () => {
     const restart = {
       condition: RestartCondition.RESTART_CONDITION_ON_FAILURE,

@@ -115,7 +115,9 @@ export type Action =
       readonly wanted: number;
     }
   | { readonly kind: 'delete-version'; readonly serviceId: string; readonly version: number }
-  | { readonly kind: 'delete-service'; readonly serviceId: string };
+  | { readonly kind: 'delete-service'; readonly serviceId: string }
+  /** The node has left: what an operator said of it counts no more. */
+  | { readonly kind: 'forget-node'; readonly nodeId: string };
 
 /** A decision: what to do now, and when to look again if nothing else happens before. */
 export interface Decision {
