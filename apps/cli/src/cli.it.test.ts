@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Usage } from '@berth/contracts/agent';
 import type { ExecRequest, LoadImageRequest, LogsRequest, StatsRequest } from '@berth/contracts/scheduler';
@@ -5,7 +8,7 @@ import { Availability, NodeView, Service, Stack, TaskView } from '@berth/contrac
 import { DesiredState, Task, TaskState, TaskStatus } from '@berth/contracts/workload';
 import type { CallerContext } from '@berth/kernel';
 import { BerthError } from '@berth/kernel';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeCluster } from './testing/fake-cluster.ts';
 
 // `berth` as a process, against a control plane that does what a test says. What needs containers is in e2e/.
@@ -13,9 +16,12 @@ import { FakeCluster } from './testing/fake-cluster.ts';
 type Call = CallerContext & { readonly signal: AbortSignal };
 type Control = Parameters<FakeCluster['scheduler']>[0];
 
+const compiled = mkdtempSync(join(tmpdir(), 'berth-cli-compiled-'));
+afterAll(() => rmSync(compiled, { recursive: true, force: true }));
+
 let cluster: FakeCluster;
 beforeEach(async () => {
-  cluster = await FakeCluster.start();
+  cluster = await FakeCluster.start(compiled);
 });
 afterEach(() => cluster.stop());
 
@@ -58,12 +64,15 @@ async function begin(control: Control = {}, registry: Parameters<FakeCluster['re
 describe('who does not answer', () => {
   it('ends the command with 4 and says who and what to do', async () => {
     await cluster.context('default', ['127.0.0.1:1', '127.0.0.1:2']);
-    const { code, stderr } = await cluster.shell('berth ps');
-    expect(code).toBe(4);
-    expect(stderr).toContain('no registry of context default answers (127.0.0.1:1, 127.0.0.1:2)');
-    expect(stderr).toContain('remedy:');
-    const json = await cluster.shell('berth ps -o json');
-    expect(JSON.parse(json.stderr)).toMatchObject({ exitCode: 4, remedy: expect.any(String) });
+    const { code, stderr } = await cluster.shell('berth ps -o json');
+    expect([code, JSON.parse(stderr)]).toEqual([
+      4,
+      {
+        error: expect.stringContaining('no registry of context default answers (127.0.0.1:1, 127.0.0.1:2)'),
+        remedy: expect.stringContaining('control plane'),
+        exitCode: 4,
+      },
+    ]);
   });
 
   it('is passed over for another registry, and one that was not known is noted', async () => {
@@ -73,6 +82,17 @@ describe('who does not answer', () => {
     await cluster.context('default', ['127.0.0.1:1', first]);
     expect((await cluster.shell('berth ps')).code).toBe(0);
     expect(cluster.contexts.read('default').registries).toEqual(['127.0.0.1:1', first, second.address]);
+  });
+
+  it('may be a scheduler', async () => {
+    const scheduler = await begin();
+    await scheduler.stop();
+    expect(await cluster.shell('berth ps')).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining(scheduler.address),
+    });
+    cluster.members.delete('scheduler');
+    expect(await cluster.shell('berth ps')).toMatchObject({ code: 4, stderr: expect.stringMatching(/scheduler/u) });
   });
 
   it('contexts are listed, chosen and forgotten', async () => {

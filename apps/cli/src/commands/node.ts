@@ -151,7 +151,7 @@ async function drain(session: Session, terminal: Terminal, name: string, options
   const until = performance.now() + timeoutMs;
   let progress: DrainProgress;
   for (;;) {
-    const { tasks } = await session.control.listTasks({ all: true });
+    const { tasks } = await session.control.listTasks({});
     progress = drainProgress(tasks, node.id, hostnameOf);
     live.show(progress.left.map(({ name: task, why }) => `  ${task.padEnd(24)} ${why}`));
     if (progress.left.length === 0 || interrupted.aborted || performance.now() >= until) break;

@@ -40,21 +40,25 @@ export class FakeCluster {
   readonly #servers = new Set<RpcServer>();
   readonly #credentials: (identity: Identity) => Promise<Credentials>;
 
-  private constructor(credentials: (identity: Identity) => Promise<Credentials>) {
+  readonly #compiled: string;
+
+  private constructor(credentials: (identity: Identity) => Promise<Credentials>, compiled: string) {
     this.#credentials = credentials;
+    this.#compiled = compiled;
     mkdirSync(join(this.folder, 'bin'));
     const program = `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`;
     writeFileSync(join(this.folder, 'bin/berth'), program, { mode: 0o755 });
   }
 
-  static async start(): Promise<FakeCluster> {
+  /** `compiled` is a folder that outlives it: what one `berth` has compiled, the next need not. */
+  static async start(compiled: string): Promise<FakeCluster> {
     const authority = await createAuthority({ commonName: 'Berth cluster test', nowMs: Date.now() });
     return new FakeCluster(async (identity) => {
       const key = await createKey();
       const csr = await createCsr(key);
       const request = { identity, csr, addresses: ['127.0.0.1'], nowMs: Date.now() };
       return { cert: await signIdentity(authority, request), key, ca: authority.certPem };
-    });
+    }, compiled);
   }
 
   /** A replica of the registry. Returns its address and what ends it. */
@@ -132,6 +136,7 @@ export class FakeCluster {
       PATH: `${join(this.folder, 'bin')}:${process.env['PATH']}`,
       BERTH_CONFIG_DIR: join(this.folder, 'config'),
       BERTH_CONTEXT: undefined,
+      NODE_COMPILE_CACHE: this.#compiled,
       NO_COLOR: '1',
       TERM: 'xterm',
     });
