@@ -154,6 +154,11 @@ export class ChangeFeed<C extends ChangeLike> {
     return { heads: differing, revision: mine };
   }
 
+  /** Scopes that have a head. */
+  get scopes(): Iterable<string> {
+    return this.#heads.keys();
+  }
+
   /** Revision of a scope's last change; undefined if the scope is not known. */
   head(scope: string): number | undefined {
     return this.#heads.get(scope);

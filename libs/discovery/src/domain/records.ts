@@ -28,8 +28,15 @@ export function scopeOfNode(nodeId: string): string {
   return `node.${nodeId}`;
 }
 
+const networkScope = 'network.';
+
 export function scopeOfNetwork(networkId: string): string {
-  return `network.${networkId}`;
+  return networkScope + networkId;
+}
+
+/** The network whose scope it is; undefined for another scope. */
+export function networkOfScope(scope: string): string | undefined {
+  return scope.startsWith(networkScope) ? scope.slice(networkScope.length) : undefined;
 }
 
 /*

@@ -19,6 +19,7 @@ import {
   controlPlaneScope,
   endpoints,
   members,
+  networkOfScope,
   nodes,
   presences,
   registryOwner,
@@ -67,6 +68,20 @@ export function endpointGroups(writes: readonly EndpointWrite[], scopes: Network
     }
   }
   return groups;
+}
+
+/**
+ * Takes away the heads of networks in which nothing is announced. Where two nodes withdraw their last endpoints at once, at
+ * two replicas, each sees the other's and neither drops the head.
+ */
+export function emptyHeadGroups(headed: Iterable<string>, scopes: NetworkScopes): TxnGroup[] {
+  return [...headed].flatMap((scope) => {
+    const networkId = networkOfScope(scope);
+    if (networkId === undefined || scopes.endpointCount(networkId) > 0) return [];
+    const set = new WriteSet(registryOwner);
+    dropHead(set, networkId, scopes.headOf(networkId));
+    return [set.group()];
+  });
 }
 
 /**

@@ -13,7 +13,7 @@ import { endpoints, leaderKey, nodes, statuses } from '../domain/records.ts';
 import type { RegistryView } from '../domain/registry-view.ts';
 import type { PresenceTiming } from '../domain/timing.ts';
 import type { NetworkScopes } from '../domain/writes.ts';
-import { endpointGroups, removeMember, writeBrake, writeStatus } from '../domain/writes.ts';
+import { emptyHeadGroups, endpointGroups, removeMember, writeBrake, writeStatus } from '../domain/writes.ts';
 import type { Prober } from './ports.ts';
 
 /** Time to live of the leader's key: so long after its death nobody decides. */
@@ -126,7 +126,11 @@ export class RegistryLeader {
     const epoch = feed.revision?.epoch;
     if (epoch === undefined) return;
     const presence = this.#decidePresence();
-    const groups = [...presence, ...endpointGroups(this.#decideEndpoints(), scopes), ...this.#decideMembers()];
+    const nowMs = clock.monotonic();
+    const whole = this.#whole || nowMs - this.#wholeAtMs >= wholeRoundMs;
+    const written = endpointGroups(this.#decideEndpoints(whole, nowMs), scopes);
+    const emptied = whole ? emptyHeadGroups(feed.scopes, scopes) : [];
+    const groups = [...presence, ...written, ...emptied, ...this.#decideMembers()];
     // Where one group lost a race, the next round gives each its own txn.
     const txns = this.#oneByOne ? groups.flatMap((group) => packTxns([group], fence)) : packTxns(groups, fence);
     this.#oneByOne = false;
@@ -200,10 +204,10 @@ export class RegistryLeader {
     return [writeBrake({ brake: { nodeIds: [...nodeIds], sinceMs }, resumed: false }, before)];
   }
 
-  #decideEndpoints(): EndpointWrite[] {
-    const { view, world, clock } = this.#options;
-    const nowMs = clock.monotonic();
-    if (!this.#whole && nowMs - this.#wholeAtMs < wholeRoundMs) {
+  /** `whole`: looks at all endpoints, not only at what has changed. */
+  #decideEndpoints(whole: boolean, nowMs: number): EndpointWrite[] {
+    const { view, world } = this.#options;
+    if (!whole) {
       const records = new Map<string, Stored<EndpointRecord>>();
       const add = (found: Iterable<Stored<EndpointRecord>>): void => {
         for (const record of found) records.set(endpoints.keyOf(record.value), record);

@@ -435,6 +435,24 @@ describe('endpoints', () => {
     expect((await store.list('registry/endpoint/')).entries).toEqual([]);
     expect((await store.list('registry/head/network')).entries).toEqual([]);
   });
+
+  it('of two nodes that withdraw their last at once leave no head of their network either', async () => {
+    const { presence, clock, joinNode, scheduler, store, run } = make();
+    const nodes = [await joinNode('k1'), await joinNode('k2')];
+    const withdraw = async (index: number, taskIds: string[]) =>
+      presence.announceEndpoints(announcement(taskIds), nodeCaller(nodes[index]?.nodeId ?? ''));
+    for (const [index, { nodeId }] of nodes.entries()) {
+      scheduler.set(`t${index}`, nodeId);
+      await clock.advance(500);
+      await run(withdraw(index, [`t${index}`]));
+    }
+    expect((await store.list('registry/head/network')).entries).toHaveLength(1);
+    // What another replica's withdrawal leaves, when it counts an endpoint that is being withdrawn here.
+    const { entries } = await store.list('registry/endpoint/');
+    await store.txn({ compares: [], ops: entries.map(({ key }) => ({ kind: 'delete', key })) });
+    await clock.advance(11_000);
+    expect((await store.list('registry/head/network')).entries).toEqual([]);
+  });
 });
 
 describe('members', () => {
