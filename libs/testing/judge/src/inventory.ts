@@ -12,7 +12,7 @@ const kernelCommands = {
   neighbour: 'ip neigh show',
   forwarding: 'bridge fdb show',
   firewall: 'nft -s list ruleset',
-  namespace: "grep -o ' - nsfs .*\\|/run/netns/[^ ]*\\|/[^ ]*berth[^ ]*netns[^ ]*' /proc/self/mountinfo",
+  namespace: "awk '/ - nsfs / { print $5 }' /proc/self/mountinfo",
 } as const;
 
 /** What stands on a host: kernel, and the engine's containers, networks and volumes. */
@@ -67,7 +67,11 @@ function linesOf(kind: string, lines: readonly string[]): string[] {
       // What the kernel learned it forgets; what was written stays.
       return plain.filter((line) => /PERMANENT|NOARP|extern_learn/u.test(line));
     case 'forwarding':
-      return plain.filter((line) => /permanent|static|extern_learn|dst/u.test(line));
+      // The engine gives its own bridge a new address at each start.
+      return plain.filter((line) => /permanent|static|extern_learn|dst/u.test(line) && !/ dev docker0 /u.test(line));
+    case 'namespace':
+      // Not the lab's own, nor the engine's: those go with its containers.
+      return plain.filter((path) => !/^(?:\/var)?\/run\/(?:netns\/berth-l|docker\/netns\/)/u.test(path));
     case 'firewall':
       return plain.filter((line) => line !== '}' && !line.startsWith('#'));
     default:

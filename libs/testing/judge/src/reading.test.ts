@@ -107,6 +107,13 @@ describe('a kernel', () => {
       '# neighbour',
       '198.18.0.12 dev eth0 lladdr 02:ab:c6:12:00:0c REACHABLE',
       '198.19.0.66 dev vx1 lladdr 02:ab:c6:13:00:42 PERMANENT',
+      '# forwarding',
+      '02:42:8b:98:84:36 dev docker0 master docker0 permanent',
+      '02:ab:c6:13:00:42 dev vx1 dst 198.18.0.12 self permanent',
+      '# namespace',
+      '/run/netns/berth-lab-74c72c1a-h3',
+      '/run/docker/netns/default',
+      '/run/berth/netns/n1',
       '# firewall',
       'table inet berth-1 {',
       '\tset bridges {',
@@ -117,6 +124,8 @@ describe('a kernel', () => {
       device: ['lo', 'bt00000001'],
       route: ['198.19.0.0/26 dev bt00000001 proto kernel scope link src 198.19.0.1'],
       neighbour: ['198.19.0.66 dev vx1 lladdr 02:ab:c6:13:00:42 PERMANENT'],
+      forwarding: ['02:ab:c6:13:00:42 dev vx1 dst 198.18.0.12 self permanent'],
+      namespace: ['/run/berth/netns/n1'],
       firewall: ['table inet berth-1 {', 'set bridges {'],
     });
   });
