@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -107,6 +107,32 @@ describe('who does not answer', () => {
       stderr: expect.stringContaining('choose one of: work'),
     });
   });
+});
+
+it('--lenient skips keys that Berth does not know, and names each with its place', async () => {
+  const file = join(cluster.folder, 'compose.yaml');
+  writeFileSync(file, 'name: app\nservices:\n  web:\n    image: nginx:1\n    container_name: x\n    tty: true\n');
+  const images: (string | undefined)[] = [];
+  await begin({
+    planStack: async ({ spec }) => {
+      images.push(...(spec?.services ?? []).map(({ container }) => container?.image));
+      return { changes: [], version: 0, revision: undefined };
+    },
+  });
+  expect(await cluster.shell(`berth plan -f ${file}`)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('2 problems; nothing was applied'),
+  });
+  const lenient = await cluster.shell(`berth plan --lenient -f ${file} -o json`);
+  const { warnings } = JSON.parse(lenient.stderr) as { warnings: { line: number; key: string }[] };
+  expect([lenient.code, warnings.map(({ line, key }) => [line, key]), images]).toEqual([
+    0,
+    [
+      [5, 'services.web.container_name'],
+      [6, 'services.web.tty'],
+    ],
+    ['nginx:1'],
+  ]);
 });
 
 describe('node', () => {
