@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { onlyKinds, Publisher, RemoteMirror } from '@berth/changes';
 import { helloOf, rpc } from '@berth/contracts';
+import type { Change as NetworkChange } from '@berth/contracts/network';
 import type { Member } from '@berth/contracts/registry';
 import { Change } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
@@ -79,23 +80,30 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
   const tls = fileTls(config.certs, { clock, logger });
   const dialer = createDialer({ tls, clock, rng, logger });
   const scheduler = new RemoteMirror<SchedulerChange>();
+  const networks = new RemoteMirror<NetworkChange>();
   const registry = new Registry({
     store,
     clock,
     rng,
     log: logger,
     prober: agentProber(dialer),
+<<<<<<< HEAD
     caSha256: () => trustDigest(tls.current().ca),
     replica,
     scheduler,
+=======
+    replica,
+    scheduler,
+    networks,
+>>>>>>> 3d241b0 (feat(registry): an endpoint is served only with its task's own names and an address of its node's)
   });
   const control = dialer.client(rpc.control, {
     identity: { role: 'service', name: 'scheduler' },
-    addresses: () =>
-      registry.view
-        .serviceList()
-        .filter(({ identity }) => identity === 'service:scheduler')
-        .map(({ address }) => address),
+    addresses: () => addressesOf(registry, 'service:scheduler'),
+  });
+  const networkManager = dialer.client(rpc.network, {
+    identity: { role: 'service', name: 'network-manager' },
+    addresses: () => addressesOf(registry, 'service:network-manager'),
   });
   const signer = dialer.client(rpc.signing, {
     identity: { role: 'service', name: 'signer' },
@@ -171,6 +179,13 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       log: logger,
       signal,
     }),
+    networks.run({
+      call: (since, ended) => networkManager.watch({ hello, since, scopes: [] }, { signal: ended }),
+      clock,
+      rng,
+      log: logger,
+      signal,
+    }),
     registry.keepMember(
       {
         identity: 'service:registry',
@@ -200,6 +215,10 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
       await http.close();
     },
   };
+}
+
+function addressesOf({ view }: Registry, identity: string): string[] {
+  return view.serviceList().flatMap((member) => (member.identity === identity ? [member.address] : []));
 }
 
 function natsMembers(urls: readonly string[]): Member[] {

@@ -49,6 +49,7 @@ export function staticAssignments(manifest: StackSpec, owner: StaticOwner): Assi
         reservations: spec.reservations,
         hostPorts: spec.expose.map((p) => ({ target: p.port, published: p.port, protocol: p.protocol, hostIp: '' })),
         replaces: '',
+        networks: undefined,
       },
       spec,
       networks: manifest.networks,

@@ -1,3 +1,4 @@
+import { Change as NetworkChange } from '@berth/contracts/network';
 import type { EndpointRecord } from '@berth/contracts/registry';
 import { AnnounceEndpointsRequest, Endpoint, NodeStatus } from '@berth/contracts/registry';
 import { TaskView } from '@berth/contracts/scheduler';
@@ -7,7 +8,8 @@ import { headKey, packTxns } from '@berth/kernel';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { EndpointWrite, ServingWorld } from './endpoints.ts';
-import { forgottenEndpoints, mayServe, planAnnouncement, reconcileEndpoints } from './endpoints.ts';
+import { faultOf, forgottenEndpoints, mayServe, planAnnouncement, reconcileEndpoints } from './endpoints.ts';
+import { NetworkFacts } from './network-facts.ts';
 import { RegistryView } from './registry-view.ts';
 import { endpointGroups } from './writes.ts';
 
@@ -17,13 +19,19 @@ class World implements ServingWorld {
   tasksSynced = true;
   readonly tasks = new Map<string, TaskView>();
   readonly statuses = new Map<string, NodeStatus>();
+  readonly networks = new NetworkFacts();
+  networksSynced = false;
 
   set(id: string, nodeId: string, desired: DesiredState = DESIRED_STATE_RUNNING): void {
-    this.tasks.set(id, TaskView.fromPartial({ task: { id, nodeId, desired } }));
+    this.tasks.set(id, TaskView.fromPartial({ task: { id, nodeId, desired, service: 'web', slot: 1, stackId: 's1' } }));
   }
 
   task(id: string): TaskView | undefined {
     return this.tasks.get(id);
+  }
+
+  hostname(): string {
+    return 'h1';
   }
 
   nodeStatus(id: string): NodeStatus {
@@ -97,6 +105,8 @@ const endpoint = (taskId: string, partial: Partial<Endpoint> = {}) =>
   Endpoint.fromPartial({
     taskId,
     networkId: 'n1',
+    stackId: 's1',
+    service: 'web',
     ip: '10.64.0.2',
     names: ['Web'],
     taskName: 'web.1',
@@ -133,6 +143,93 @@ describe('mayServe', () => {
     expect(mayServe(endpoint('t1', { nodeId: 'a' }), false, world)).toBe(false);
     world.statuses.set('a', NodeStatus.NODE_STATUS_LOST);
     expect(mayServe(endpoint('t1', { nodeId: 'a' }), true, world)).toBe(false);
+  });
+});
+
+describe('an endpoint that claims what its task does not have', () => {
+  const mine = (partial: Partial<Endpoint> = {}) =>
+    endpoint('t1', { nodeId: 'a', ip: '10.64.0.70', names: ['web', 'www'], ...partial });
+  const world = (networks: 'known' | 'unknown' = 'known') => {
+    const made = new World();
+    const attachments = [
+      { network: 'default', aliases: ['www'] },
+      { network: 'other', aliases: ['db'] },
+    ];
+    const task = { id: 't1', nodeId: 'a', desired: DESIRED_STATE_RUNNING, service: 'web', slot: 1, stackId: 's1' };
+    made.tasks.set('t1', TaskView.fromPartial({ task: { ...task, networks: { attachments } } }));
+    if (networks === 'unknown') return made;
+    made.networks.apply({
+      kind: 'reset',
+      changes: [
+        network('n1', 's1', 'default'),
+        network('n2', 's1', 'unused'),
+        network('n3', 's2', 'default'),
+        lease('n1', '10.64.0.64/26', 'a'),
+        lease('n1', '10.64.0.128/26', 'b'),
+        lease('n2', '10.64.4.0/26', 'a'),
+        lease('n3', '10.64.8.0/26', 'a'),
+      ],
+    });
+    made.networksSynced = true;
+    return made;
+  };
+  const network = (id: string, stackId: string, name: string): NetworkChange =>
+    NetworkChange.fromPartial({ key: `network/${id}`, resource: { $case: 'network', value: { id, stackId, name } } });
+  const lease = (networkId: string, block: string, nodeId: string): NetworkChange =>
+    NetworkChange.fromPartial({
+      key: `lease/${networkId}/${block}`,
+      resource: { $case: 'lease', value: { networkId, block, nodeId } },
+    });
+
+  it('is as it should be', () => {
+    expect(faultOf(mine(), world())).toBeUndefined();
+    expect(mayServe(mine(), false, world())).toBe(true);
+  });
+
+  it.each<[string, Partial<Endpoint>]>([
+    ['a name of another service', { names: ['web', 'shop'] }],
+    ['a name that the service has on another network', { names: ['db'] }],
+    ['another task’s own name', { taskName: 'web.2' }],
+    ['another service', { service: 'shop' }],
+    ['another stack', { stackId: 's2' }],
+    ['an address in another node’s block', { ip: '10.64.0.130' }],
+    ['an address outside of the network', { ip: '10.99.0.1' }],
+    ['a network of its stack that is not its service’s', { networkId: 'n2', ip: '10.64.4.2' }],
+    ['another stack’s network', { networkId: 'n3', ip: '10.64.8.2' }],
+    ['a network that there is not', { networkId: 'n9' }],
+  ])('%s is not served', (_what, claim) => {
+    expect(faultOf(mine(claim), world())).toBeDefined();
+    expect(mayServe(mine(claim), false, world())).toBe(false);
+    expect(mayServe(mine(claim), true, world())).toBe(false);
+  });
+
+  it('what cannot be known (yet) keeps nobody from being found', () => {
+    // The network-manager was never heard in this process.
+    expect(mayServe(mine({ ip: '10.99.0.1' }), false, world('unknown'))).toBe(true);
+    expect(mayServe(mine({ names: ['shop'] }), false, world('unknown'))).toBe(false);
+    // It is away: what was decided stays, and what it said still counts.
+    const away = world();
+    away.networksSynced = false;
+    expect(mayServe(mine(), false, away)).toBe(true);
+    expect(mayServe(mine({ ip: '10.99.0.1' }), true, away)).toBe(true);
+    expect(mayServe(mine({ ip: '10.99.0.1' }), false, away)).toBe(false);
+    // Its scheduler does not say under which names tasks are found.
+    const older = world();
+    older.set('t1', 'a');
+    expect(mayServe(mine({ names: ['whatever'] }), false, older)).toBe(true);
+    expect(mayServe(mine({ ip: '10.99.0.1' }), false, older)).toBe(false);
+  });
+
+  it('goes with the lease of its block, and comes with it', () => {
+    const changing = world();
+    const block = lease('n1', '10.64.0.64/26', 'a');
+    const gone = { ...block, resource: undefined };
+    expect(changing.networks.apply({ kind: 'changes', changes: [gone] })).toEqual(new Set(['n1']));
+    expect(mayServe(mine(), true, changing)).toBe(false);
+    changing.networks.apply({ kind: 'changes', changes: [block] });
+    expect(mayServe(mine(), false, changing)).toBe(true);
+    expect(changing.networks.apply({ kind: 'reset', changes: [] })).toBeUndefined();
+    expect(mayServe(mine(), false, changing)).toBe(false);
   });
 });
 

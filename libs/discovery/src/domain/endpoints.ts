@@ -1,9 +1,11 @@
 import type { AnnounceEndpointsRequest, Endpoint, EndpointRecord, NodeStatus } from '@berth/contracts/registry';
 import { Endpoint as EndpointCodec, NodeStatus as Status } from '@berth/contracts/registry';
 import type { TaskView } from '@berth/contracts/scheduler';
+import type { Task } from '@berth/contracts/workload';
 import { DesiredState } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
-import { isIpv4 } from '@berth/workload';
+import { isIpv4, taskName } from '@berth/workload';
+import type { NetworkFacts } from './network-facts.ts';
 import { sameEndpoint } from './public.ts';
 import type { Stored } from './record-table.ts';
 
@@ -12,6 +14,9 @@ const endpointsPerCallMax = 10_000;
 /** An endpoint whose task the scheduler has not known for so long is forgotten; its agent withdraws it much earlier. */
 const unknownTaskMs = 60_000;
 
+/** What is known of networks and of who holds which addresses. */
+export type NetworkWorld = Pick<NetworkFacts, 'known' | 'network' | 'holds'>;
+
 /** What serving depends on. */
 export interface ServingWorld {
   /** The scheduler's task; undefined when there is none. Asked only while `tasksSynced`. */
@@ -19,19 +24,65 @@ export interface ServingWorld {
   /** The mirror of the scheduler is whole: only then does absence count. */
   readonly tasksSynced: boolean;
   nodeStatus(nodeId: string): NodeStatus;
+  /** Host name of a node; empty for one that is not known. */
+  hostname(nodeId: string): string;
+  readonly networks: NetworkWorld;
+  /** The mirror of the network-manager is whole. */
+  readonly networksSynced: boolean;
 }
 
 /**
- * May an endpoint be public? While its task is desired-running on that node and the node is neither lost nor left; so a
- * task that is to shut down loses its endpoint before it is stopped. As long as the mirror of the scheduler is not synced,
- * what was decided last stays.
+ * May an endpoint be public? While its task is desired-running on that node, the node is neither lost nor left, and names
+ * and address are its task's own; so a task that is to shut down loses its endpoint before it is stopped. As long as the
+ * mirror of the scheduler is not synced, what was decided last stays; the same for what the network-manager says.
  */
 export function mayServe(endpoint: Endpoint, was: boolean, world: ServingWorld): boolean {
   const status = world.nodeStatus(endpoint.nodeId);
   if (status === Status.NODE_STATUS_LOST || status === Status.NODE_STATUS_LEFT) return false;
   if (!world.tasksSynced) return was;
   const task = world.task(endpoint.taskId)?.task;
-  return task?.desired === DesiredState.DESIRED_STATE_RUNNING && task.nodeId === endpoint.nodeId;
+  if (task?.desired !== DesiredState.DESIRED_STATE_RUNNING || task.nodeId !== endpoint.nodeId) return false;
+  if (nameFault(endpoint, task, world) !== undefined) return false;
+  if (addressFault(endpoint, task, world) === undefined) return true;
+  // Absence counts only in a synced mirror.
+  return was && !world.networksSynced;
+}
+
+/**
+ * What an endpoint claims that its task does not have: a node that was broken into takes no names and no addresses of
+ * others. Undefined if all is as it should be, or not known here (yet).
+ */
+export function faultOf(endpoint: Endpoint, world: ServingWorld): string | undefined {
+  const task = world.tasksSynced ? world.task(endpoint.taskId)?.task : undefined;
+  if (!task || task.nodeId !== endpoint.nodeId) return undefined;
+  return nameFault(endpoint, task, world) ?? addressFault(endpoint, task, world);
+}
+
+function nameFault(endpoint: Endpoint, task: Task, world: ServingWorld): string | undefined {
+  if (endpoint.stackId !== task.stackId) return `stack ${endpoint.stackId} is not its task's`;
+  if (endpoint.service !== task.service) return `service ${endpoint.service} is not its task's`;
+  const own = taskName(task, world.hostname(task.nodeId)).toLowerCase();
+  if (endpoint.taskName !== own) return `name ${endpoint.taskName} is not its task's: ${own}`;
+  // Tasks of older schedulers don't say under which names they are found.
+  if (!task.networks) return undefined;
+  const network = world.networks.network(endpoint.networkId)?.name;
+  const { attachments } = task.networks;
+  const here = network === undefined ? attachments : attachments.filter((attached) => attached.network === network);
+  const names = new Set([task.service, ...here.flatMap(({ aliases }) => aliases)].map((name) => name.toLowerCase()));
+  const foreign = endpoint.names.find((name) => !names.has(name));
+  return foreign === undefined ? undefined : `name ${foreign} is not its service's`;
+}
+
+function addressFault(endpoint: Endpoint, task: Task, { networks }: ServingWorld): string | undefined {
+  // Before the network-manager was ever heard there is nothing to compare with.
+  if (!networks.known) return undefined;
+  const network = networks.network(endpoint.networkId);
+  if (network?.stackId !== task.stackId) return `network ${endpoint.networkId} is not of its stack`;
+  if (task.networks && !task.networks.attachments.some((attached) => attached.network === network.name)) {
+    return `network ${network.name} is not its service's`;
+  }
+  if (networks.holds(task.nodeId, endpoint.networkId, endpoint.ip)) return undefined;
+  return `address ${endpoint.ip} is in no block that its node holds`;
 }
 
 /** One record to write; no `next` deletes it. */

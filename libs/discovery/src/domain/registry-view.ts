@@ -59,6 +59,7 @@ export interface RegistryState {
   readonly revocations: Records<Revocation>;
   endpointsOfTask(taskId: string): Stored<EndpointRecord>[];
   endpointsOfNode(nodeId: string): Stored<EndpointRecord>[];
+  endpointsOfNetwork(networkId: string): Stored<EndpointRecord>[];
   /** Endpoints announced in a network, served or not. */
   endpointCount(networkId: string): number;
 }
@@ -104,6 +105,10 @@ export class RegistryView implements View<Change>, RegistryState {
 
   endpointsOfNode(nodeId: string): Stored<EndpointRecord>[] {
     return this.#at(this.#endpointsOfNode.keys(nodeId));
+  }
+
+  endpointsOfNetwork(networkId: string): Stored<EndpointRecord>[] {
+    return this.#at(this.#endpointsOfNetwork.keys(networkId));
   }
 
   endpointCount(networkId: string): number {

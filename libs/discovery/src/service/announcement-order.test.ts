@@ -2,7 +2,7 @@ import { AnnounceEndpointsRequest } from '@berth/contracts/registry';
 import { MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
 import fc from 'fast-check';
 import { afterEach, expect, it } from 'vitest';
-import { assemble, describeNode, nodeCaller } from './testing.ts';
+import { assemble, describeNode, nodeCaller, webEndpoint } from './testing.ts';
 
 const ends: AbortController[] = [];
 afterEach(() => {
@@ -23,13 +23,7 @@ async function twoReplicas() {
       full: true,
       session,
       sequence,
-      endpoints: Object.entries(ips).map(([network, ip]) => ({
-        taskId: 't1',
-        networkId: network,
-        ip,
-        names: ['web'],
-        healthy: true,
-      })),
+      endpoints: Object.entries(ips).map(([networkId, ip]) => webEndpoint('t1', { networkId, ip })),
     });
   const announce = (replica: number, ...args: Parameters<typeof request>) =>
     made.replicas[replica]!.presence.announceEndpoints(request(...args), nodeCaller(nodeId));

@@ -48,6 +48,7 @@ export class RegistryLeader {
   readonly #absentSince = new Map<string, number>();
   readonly #dirtyTasks = new Set<string>();
   readonly #dirtyNodes = new Set<string>();
+  readonly #dirtyNetworks = new Set<string>();
   readonly #dirtyEndpoints = new Set<string>();
   #whole = true;
   #wholeAtMs = Number.NEGATIVE_INFINITY;
@@ -62,6 +63,13 @@ export class RegistryLeader {
 
   get leading(): boolean {
     return this.#leading;
+  }
+
+  /** What is known of these networks has changed; undefined: of all. */
+  networksChanged(networkIds: ReadonlySet<string> | undefined): void {
+    if (networkIds) for (const id of networkIds) this.#dirtyNetworks.add(id);
+    else this.#whole = true;
+    this.#touch();
   }
 
   /** Campaigns and leads until the signal aborts. */
@@ -214,6 +222,7 @@ export class RegistryLeader {
       };
       for (const id of this.#dirtyTasks) add(view.endpointsOfTask(id));
       for (const id of this.#dirtyNodes) add(view.endpointsOfNode(id));
+      for (const id of this.#dirtyNetworks) add(view.endpointsOfNetwork(id));
       for (const key of this.#dirtyEndpoints) add([view.endpoints.at(key)].filter((record) => record !== undefined));
       this.#clearDirty();
       return reconcileEndpoints(records.values(), world);
@@ -260,6 +269,7 @@ export class RegistryLeader {
   #clearDirty(): void {
     this.#dirtyTasks.clear();
     this.#dirtyNodes.clear();
+    this.#dirtyNetworks.clear();
     this.#dirtyEndpoints.clear();
   }
 

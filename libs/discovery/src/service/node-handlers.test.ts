@@ -2,7 +2,7 @@ import { AnnounceEndpointsRequest, NodeStatus } from '@berth/contracts/registry'
 import { DesiredState } from '@berth/contracts/workload';
 import { MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
 import { afterEach, describe, expect, it } from 'vitest';
-import { assemble, describeNode, FakeAgent, nodeCaller, operator } from './testing.ts';
+import { assemble, describeNode, FakeAgent, nodeCaller, operator, webEndpoint } from './testing.ts';
 
 const { NODE_STATUS_READY, NODE_STATUS_SUSPECT, NODE_STATUS_LOST, NODE_STATUS_LEFT } = NodeStatus;
 
@@ -90,8 +90,7 @@ describe('RemoveNode', () => {
     const { id, agent } = list[1]!;
     scheduler.set('t1', id);
     await clock.advance(500);
-    const endpoint = { taskId: 't1', networkId: 'n1', names: ['web'], ip: '10.64.0.2', healthy: true };
-    const announce = AnnounceEndpointsRequest.fromPartial({ full: true, endpoints: [endpoint] });
+    const announce = AnnounceEndpointsRequest.fromPartial({ full: true, endpoints: [webEndpoint('t1')] });
     await run(replicas[1]!.presence.announceEndpoints(announce, nodeCaller(id)));
     await expect(run(nodes.removeNode(remove('h2'), operator))).rejects.toMatchObject({ reason: 'NODE_HAS_TASKS' });
 

@@ -13,7 +13,8 @@ import type {
 import { NodeStatus } from '@berth/contracts/registry';
 import type { CallerContext, Clock, Logger, Store, TxnGroup } from '@berth/kernel';
 import { BerthError, formatIdentity, isBerthError, packTxns } from '@berth/kernel';
-import { planAnnouncement } from '../domain/endpoints.ts';
+import type { EndpointWrite } from '../domain/endpoints.ts';
+import { faultOf, planAnnouncement } from '../domain/endpoints.ts';
 import { describedNode } from '../domain/nodes.ts';
 import { sameNode } from '../domain/public.ts';
 import { nodes, registryOwner } from '../domain/records.ts';
@@ -125,11 +126,23 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
       const written = await this.#write(nodeId, request, endpointGroups(writes, scopes));
       if (written.revision > 0) revision = { epoch: revision.epoch, revision: written.revision };
       await feed.waitFor(revision, signal);
-      if (!written.lost) return { revision };
+      if (!written.lost) {
+        this.#warnOf(nodeId, writes);
+        return { revision };
+      }
       // The leader or another call was faster: this replica's mirror will show it in a moment.
       await clock.sleep(raceBackoffMs * (attempt + 1), signal);
     }
     throw new BerthError('Conflict', 'the endpoints change too fast: announce them again', { reason: 'RACE' });
+  }
+
+  /** What is announced and not the node's to announce is kept, and shown to nobody. */
+  #warnOf(nodeId: string, writes: readonly EndpointWrite[]): void {
+    const { registry, log } = this.#options;
+    for (const { next } of writes) {
+      const fault = next?.endpoint && faultOf(next.endpoint, registry.world);
+      if (fault) log.warn({ nodeId, taskId: next.endpoint?.taskId }, `an endpoint is not served: ${fault}`);
+    }
   }
 
   /** Says at which revision it stands (0: nothing was written), and whether a race was lost. */

@@ -3,7 +3,18 @@ import { DesiredState } from '@berth/contracts/workload';
 import { MemoryLogger, MemoryStore, SeededRng, settle, VirtualClock } from '@berth/memory';
 import { afterEach, describe, expect, it } from 'vitest';
 import { endpoints } from '../domain/records.ts';
-import { as, assemble, clusterId, csr, describeNode, FakeAgent, hello, nodeCaller, operator } from './testing.ts';
+import {
+  as,
+  assemble,
+  clusterId,
+  csr,
+  describeNode,
+  FakeAgent,
+  hello,
+  nodeCaller,
+  operator,
+  webEndpoint,
+} from './testing.ts';
 
 const { NODE_STATUS_READY, NODE_STATUS_SUSPECT, NODE_STATUS_LOST } = NodeStatus;
 /** A clock whose process can stand still: time goes on, timers come late. */
@@ -43,16 +54,7 @@ afterEach(() => {
 const announcement = (taskIds: readonly string[], partial: Partial<AnnounceEndpointsRequest> = {}) =>
   AnnounceEndpointsRequest.fromPartial({
     full: true,
-    endpoints: taskIds.map((taskId, i) => ({
-      taskId,
-      networkId: 'n1',
-      stackId: 's1',
-      service: 'web',
-      names: ['web'],
-      taskName: `web.${i + 1}`,
-      ip: `10.64.0.${i + 2}`,
-      healthy: true,
-    })),
+    endpoints: taskIds.map((taskId) => webEndpoint(taskId)),
     ...partial,
   });
 
@@ -395,7 +397,7 @@ describe('endpoints', () => {
     new FakeAgent(presence, clock, nodeId, describeNode());
     scheduler.set('t1', nodeId);
     await clock.advance(500);
-    const record = { endpoint: Endpoint.fromPartial({ taskId: 't1', networkId: 'n1', nodeId }), serving: false };
+    const record = { endpoint: webEndpoint('t1', { nodeId }), serving: false };
     await store.txn({
       compares: [],
       ops: [{ kind: 'put', key: endpoints.keyOf(record), value: endpoints.encode(record) }],

@@ -1,5 +1,6 @@
 import type { RemoteMirror } from '@berth/changes';
 import { ChangeFeed } from '@berth/changes';
+import type { Change as NetworkChange } from '@berth/contracts/network';
 import type { Change, Member } from '@berth/contracts/registry';
 import { NodeStatus } from '@berth/contracts/registry';
 import type { Change as SchedulerChange, TaskView } from '@berth/contracts/scheduler';
@@ -7,6 +8,7 @@ import type { Clock, Logger, Rng, Store } from '@berth/kernel';
 import { isBerthError, isPassing, packTxns } from '@berth/kernel';
 import type { ServingWorld } from '../domain/endpoints.ts';
 import { replacedBy } from '../domain/members.ts';
+import { NetworkFacts } from '../domain/network-facts.ts';
 import { registryOwner, replicas, scopeOfNetwork } from '../domain/records.ts';
 import { RegistryView } from '../domain/registry-view.ts';
 import type { PresenceTiming } from '../domain/timing.ts';
@@ -36,6 +38,8 @@ export interface RegistryOptions {
   readonly caSha256: () => string;
   /** The scheduler's resources (tasks are enough). Run by the caller. */
   readonly scheduler: RemoteMirror<SchedulerChange>;
+  /** The network-manager's resources. Run by the caller. */
+  readonly networks: RemoteMirror<NetworkChange>;
 }
 
 /** One replica of the registry: its mirror, the streams it holds and, if elected, the leader's loop. */
@@ -55,7 +59,7 @@ export class Registry {
   #stopping = false;
 
   constructor(options: RegistryOptions) {
-    const { store, clock, rng, log, prober, replica, scheduler } = options;
+    const { store, clock, rng, log, prober, replica, scheduler, networks } = options;
     const { view } = this;
     this.#options = options;
     this.replica = replica;
@@ -72,6 +76,12 @@ export class Registry {
       },
     });
     const timing = (): PresenceTiming => this.timing;
+    const facts = new NetworkFacts();
+    networks.onStep((step) => {
+      // The facts stay while the network-manager is away; what was decided on them too.
+      if (step.kind === 'disconnected') return;
+      this.leader.networksChanged(facts.apply(step));
+    });
     this.streams = new NodeStreams({ replica, keys: this.#keys, clock, rng, timing });
     this.world = {
       get tasksSynced() {
@@ -82,6 +92,11 @@ export class Registry {
         return resource?.$case === 'task' ? resource.value : undefined;
       },
       nodeStatus: (id) => view.nodeStatus(id),
+      hostname: (id) => view.nodes.get(id)?.value.node?.hostname ?? '',
+      networks: facts,
+      get networksSynced() {
+        return networks.synced;
+      },
     };
     this.scopes = {
       endpointCount: (networkId) => view.endpointCount(networkId),

@@ -2,8 +2,9 @@ import type { WatchAnswer } from '@berth/changes';
 import { RemoteMirror } from '@berth/changes';
 import { helloOf } from '@berth/contracts';
 import type { SigningServiceClient } from '@berth/contracts/agent';
+import type { Change as NetworkChange } from '@berth/contracts/network';
 import type { ConnectRequest, ConnectResponse, Member } from '@berth/contracts/registry';
-import { Node } from '@berth/contracts/registry';
+import { Endpoint, Node } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { TaskView } from '@berth/contracts/scheduler';
 import { DesiredState } from '@berth/contracts/workload';
@@ -75,6 +76,19 @@ export class FakeSigner {
   }
 }
 
+/** All tasks here are of one service; the number in a task's id is its slot. */
+export function webTask(taskId: string) {
+  return { stackId: 's1', service: 'web', slot: Number(/\d+$/u.exec(taskId)?.[0] ?? 1) };
+}
+
+/** What the agent of a task announces of it. */
+export function webEndpoint(taskId: string, partial: Partial<Endpoint> = {}): Endpoint {
+  const { stackId, service, slot } = webTask(taskId);
+  const ip = `10.64.0.${slot + 1}`;
+  const names = { service, names: [service], taskName: `${service}.${slot}` };
+  return Endpoint.fromPartial({ taskId, networkId: 'n1', stackId, ...names, ip, healthy: true, ...partial });
+}
+
 /** The scheduler's Watch: a snapshot of its tasks, then each change alone. */
 export class FakeScheduler {
   readonly #tasks = new Map<string, TaskView>();
@@ -83,7 +97,7 @@ export class FakeScheduler {
   connected = true;
 
   set(id: string, nodeId: string, desired: DesiredState = DesiredState.DESIRED_STATE_RUNNING): void {
-    const task = TaskView.fromPartial({ task: { id, nodeId, desired } });
+    const task = TaskView.fromPartial({ task: { id, nodeId, desired, ...webTask(id) } });
     this.#tasks.set(id, task);
     this.#log.push(taskChange(id, task));
     this.#wake();
@@ -200,6 +214,8 @@ export function assemble(parts: {
   readonly log: Logger;
   readonly rng: (seed: number) => Rng;
   readonly replicas: number;
+  /** The network-manager; without it none is ever heard. */
+  readonly networks?: { watch(signal: AbortSignal): AsyncGenerator<WatchAnswer<NetworkChange>> };
 }) {
   const { clock, store, log } = parts;
   const end = new AbortController();
@@ -212,6 +228,7 @@ export function assemble(parts: {
     const signal = AbortSignal.any([end.signal, own.signal]);
     const rng = parts.rng(seed);
     const mirror = new RemoteMirror<SchedulerChange>();
+    const networks = new RemoteMirror<NetworkChange>();
     const registry = new Registry({
       store,
       clock,
@@ -221,6 +238,7 @@ export function assemble(parts: {
       caSha256: () => fakeTools.trustDigest(signer.ca),
       replica,
       scheduler: mirror,
+      networks,
     });
     const issuer = new CertificateIssuer({
       signer: signer.client,
@@ -232,6 +250,11 @@ export function assemble(parts: {
     const rotation = new CaRotation({ registry, signer: signer.client, tools: fakeTools, store, clock, log });
     const call = (_since: unknown, ended: AbortSignal) => scheduler.watch(ended);
     mirror.run({ call, clock, rng, log, signal }).catch((error) => failures.push(error));
+    if (parts.networks) {
+      const followed = parts.networks;
+      const watch = (_since: unknown, ended: AbortSignal) => followed.watch(ended);
+      networks.run({ call: watch, clock, rng, log, signal }).catch((error) => failures.push(error));
+    }
     registry.run(signal).catch((error) => failures.push(error));
     return {
       registry,

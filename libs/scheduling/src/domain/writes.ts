@@ -69,7 +69,11 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
     }
     case 'adopt-version': {
       const held = taskOf(records, action.taskId);
-      writes.update(families.task, { ...held.value, specVersion: action.specVersion, earlierFailedRuns: 0 }, held);
+      const { serviceId } = held.value;
+      const spec = records.versions.get(serviceId, String(action.specVersion))?.value.spec;
+      const networks = { attachments: spec?.networks ?? [] };
+      const { specVersion } = action;
+      writes.update(families.task, { ...held.value, specVersion, networks, earlierFailedRuns: 0 }, held);
       break;
     }
     case 'set-desired': {
@@ -197,6 +201,7 @@ function newTask(
     reservations: spec.reservations ?? { cpuMillis: 0, memoryBytes: 0 },
     hostPorts: hostPortsOf(spec),
     replaces: action.replaces ?? '',
+    networks: { attachments: spec.networks },
   };
 }
 

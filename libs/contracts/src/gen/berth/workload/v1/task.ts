@@ -4,7 +4,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Resources } from "./common.ts";
-import { PortSpec } from "./stack.ts";
+import { NetworkAttachment, PortSpec } from "./stack.ts";
 
 /** DesiredState is what the scheduler wants of a task. */
 export const DesiredState = {
@@ -305,6 +305,14 @@ export interface Task {
   hostPorts: PortSpec[];
   /** Task of the same slot whose node is to be left: it is stopped once this one serves. Empty for any other task. */
   replaces: string;
+  /** Where it is found, and under which names; absent in tasks of schedulers that did not say so. */
+  networks: TaskNetworks | undefined;
+}
+
+/** TaskNetworks is where a task is found. */
+export interface TaskNetworks {
+  /** Networks of its service at the task's spec version. */
+  attachments: NetworkAttachment[];
 }
 
 /** TaskStatus is what the agent observed. Of two, the one with the greater (run, seq) wins. */
@@ -380,6 +388,7 @@ function createBaseTask(): Task {
     reservations: undefined,
     hostPorts: [],
     replaces: "",
+    networks: undefined,
   };
 }
 
@@ -443,6 +452,9 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
     }
     if (message.replaces !== "") {
       writer.uint32(154).string(message.replaces);
+    }
+    if (message.networks !== undefined) {
+      TaskNetworks.encode(message.networks, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -612,6 +624,14 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
             message.replaces = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.networks = TaskNetworks.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -673,6 +693,7 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
         ? object.host_ports.map((e: any) => PortSpec.fromJSON(e))
         : [],
       replaces: isSet(object.replaces) ? globalThis.String(object.replaces) : "",
+      networks: isSet(object.networks) ? TaskNetworks.fromJSON(object.networks) : undefined,
     };
   },
 
@@ -735,6 +756,9 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
     if (message.replaces !== "") {
       obj.replaces = message.replaces;
     }
+    if (message.networks !== undefined) {
+      obj.networks = TaskNetworks.toJSON(message.networks);
+    }
     return obj;
   },
 
@@ -766,6 +790,82 @@ export const Task: MessageFns<Task, "berth.workload.v1.Task"> = {
       : undefined;
     message.hostPorts = object.hostPorts?.map((e) => PortSpec.fromPartial(e)) || [];
     message.replaces = object.replaces ?? "";
+    message.networks = (object.networks !== undefined && object.networks !== null)
+      ? TaskNetworks.fromPartial(object.networks)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTaskNetworks(): TaskNetworks {
+  return { attachments: [] };
+}
+
+export const TaskNetworks: MessageFns<TaskNetworks, "berth.workload.v1.TaskNetworks"> = {
+  $type: "berth.workload.v1.TaskNetworks" as const,
+
+  encode(message: TaskNetworks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.attachments) {
+      NetworkAttachment.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskNetworks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskNetworks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attachments.push(NetworkAttachment.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TaskNetworks {
+    return {
+      attachments: globalThis.Array.isArray(object?.attachments)
+        ? object.attachments.map((e: any) => NetworkAttachment.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: TaskNetworks): unknown {
+    const obj: any = {};
+    if (message.attachments?.length) {
+      obj.attachments = message.attachments.map((e) => NetworkAttachment.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TaskNetworks>, I>>(base?: I): TaskNetworks {
+    return TaskNetworks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TaskNetworks>, I>>(object: I): TaskNetworks {
+    const message = createBaseTaskNetworks();
+    message.attachments = object.attachments?.map((e) => NetworkAttachment.fromPartial(e)) || [];
     return message;
   },
 };
