@@ -1,4 +1,4 @@
-import { AnnounceEndpointsRequest, Endpoint, NodeStatus } from '@berth/contracts/registry';
+import { AnnounceEndpointsRequest, NodeStatus } from '@berth/contracts/registry';
 import { DesiredState } from '@berth/contracts/workload';
 import { MemoryLogger, MemoryStore, SeededRng, settle, VirtualClock } from '@berth/memory';
 import { afterEach, describe, expect, it } from 'vitest';
