@@ -442,12 +442,28 @@ describe('registry and network-manager as processes', () => {
     const lease = await eventually(() => network.leaseBlock({ stackId: 's1', network: 'default' }));
     expect(lease.network?.ranges).toEqual(['10.64.0.0/22']);
     const networkId = lease.lease?.networkId ?? '';
-    const task = TaskView.fromPartial({
-      task: { id: 't1', nodeId: joined.nodeId, desired: DesiredState.DESIRED_STATE_RUNNING },
-    });
+    const block = lease.lease?.block ?? '';
+    const addressOf = (host: number): string =>
+      block.replace(/\d+\/\d+$/u, (last) => `${Number.parseInt(last, 10) + host}`);
+    const own = { stackId: 's1', service: 'web' };
+    const networks = { attachments: [{ network: 'default', aliases: ['www'] }] };
+    const taskOf = (id: string, slot: number): TaskView =>
+      TaskView.fromPartial({
+        task: { id, nodeId: joined.nodeId, desired: DesiredState.DESIRED_STATE_RUNNING, ...own, slot, networks },
+      });
+    const task = taskOf('t1', 1);
     const presence = nodeDialer.client(rpc.presence, cluster.registry);
-    const endpoint = { taskId: 't1', networkId, ip: '10.64.0.2', names: ['web'], healthy: true };
-    await presence.announceEndpoints({ full: true, endpoints: [endpoint] });
+    const endpointOf = (taskId: string, slot: number, ip: string, names: string[]) => ({
+      ...own,
+      taskId,
+      networkId,
+      ip,
+      names,
+      taskName: `web.${slot}`,
+      healthy: true,
+    });
+    const endpoint = endpointOf('t1', 1, addressOf(2), ['web', 'www']);
+    await presence.announceEndpoints({ full: true, endpoints: [endpoint], session: 1, sequence: 1 });
     const served = async () => (await catalog().changes({ scope: `network.${networkId}` })).changes.length;
     expect(await served()).toBe(0);
     cluster.scheduler.put({ scopes: ['stack.s1'], key: 'task/t1', resource: { $case: 'task', value: task } });
@@ -460,6 +476,27 @@ describe('registry and network-manager as processes', () => {
         ['registry', 1],
       ]);
     });
+
+    // A node that lies: another service's name, an address that is not its own.
+    const lies = [endpointOf('t2', 2, addressOf(3), ['db']), endpointOf('t3', 3, '10.99.0.1', ['web'])];
+    for (const [i, { taskId }] of lies.entries()) {
+      const value = taskOf(taskId, i + 2);
+      cluster.scheduler.put({ scopes: ['stack.s1'], key: `task/${taskId}`, resource: { $case: 'task', value } });
+    }
+    const honest = endpointOf('t4', 4, addressOf(4), ['web']);
+    cluster.scheduler.put({
+      scopes: ['stack.s1'],
+      key: 'task/t4',
+      resource: { $case: 'task', value: taskOf('t4', 4) },
+    });
+    await presence.announceEndpoints({ full: false, endpoints: [...lies, honest], session: 1, sequence: 2 });
+    await eventually(async () => expect(await served()).toBe(2));
+    await clock.sleep(500);
+    expect(await served()).toBe(2);
+    await presence.announceEndpoints({ full: true, endpoints: [endpoint], session: 1, sequence: 3 });
+    const late = presence.announceEndpoints({ full: true, endpoints: [], session: 1, sequence: 2 });
+    await expect(late).rejects.toMatchObject({ reason: 'STALE_ANNOUNCEMENT', details: { session: '1' } });
+    expect(await served()).toBe(1);
   });
 
   it('a killed registry loses neither node nor endpoint nor member', async () => {

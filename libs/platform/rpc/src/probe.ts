@@ -11,7 +11,7 @@ export function probeServer(
   return new Promise((resolve) => {
     let reached = false;
     // Whose certificate it is does not matter: it is asked for a sign of life, and told nothing.
-    const socket = connect({ ...address, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+    const socket = connect({ ...address, servername: '', rejectUnauthorized: false, ALPNProtocols: ['h2'] });
     const timer = setTimeout(() => done(reached ? 'refused' : 'none'), timeoutMs);
     const done = (answer: 'open' | 'refused' | 'none'): void => {
       clearTimeout(timer);
