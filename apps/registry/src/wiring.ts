@@ -87,15 +87,10 @@ export async function start(config: Config, baseLogger: Logger, stopping: AbortS
     rng,
     log: logger,
     prober: agentProber(dialer),
-<<<<<<< HEAD
     caSha256: () => trustDigest(tls.current().ca),
     replica,
     scheduler,
-=======
-    replica,
-    scheduler,
     networks,
->>>>>>> 3d241b0 (feat(registry): an endpoint is served only with its task's own names and an address of its node's)
   });
   const control = dialer.client(rpc.control, {
     identity: { role: 'service', name: 'scheduler' },
