@@ -216,14 +216,19 @@ export function assemble(parts: {
   readonly replicas: number;
   /** The network-manager; without it none is ever heard. */
   readonly networks?: { watch(signal: AbortSignal): AsyncGenerator<WatchAnswer<NetworkChange>> };
+  /** A clock for each replica's process, so that one can stand still; the cluster's by default. */
+  readonly clockOf?: (replica: string) => Clock;
+  /** What probes come to; by default `hosts`, told by the test. */
+  readonly prober?: Prober;
 }) {
-  const { clock, store, log } = parts;
+  const { store, log } = parts;
   const end = new AbortController();
   const scheduler = new FakeScheduler();
   const signer = new FakeSigner();
   const hosts = new FakeHosts();
   const failures: unknown[] = [];
   const start = (replica: string, seed: number) => {
+    const clock = parts.clockOf?.(replica) ?? parts.clock;
     const own = new AbortController();
     const signal = AbortSignal.any([end.signal, own.signal]);
     const rng = parts.rng(seed);
@@ -234,7 +239,7 @@ export function assemble(parts: {
       clock,
       rng,
       log,
-      prober: hosts,
+      prober: parts.prober ?? hosts,
       caSha256: () => fakeTools.trustDigest(signer.ca),
       replica,
       scheduler: mirror,
@@ -280,7 +285,7 @@ export function assemble(parts: {
       done = true;
     });
     watched.catch(() => {});
-    await clock.advanceUntil(() => done, 30_000, 10);
+    await parts.clock.advanceUntil(() => done, 30_000, 10);
     return watched;
   };
   const join = (key: string, node = describeNode()) =>
