@@ -181,9 +181,10 @@ export class PresenceHandlers implements PresenceServiceImplementation<CallerCon
     }
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
-    const keeping = registry
-      .keepMember({ ...member, identity: formatIdentity(caller) }, either)
-      .catch((error: unknown) => ended.abort(error));
+    const keeping = registry.keepMember({ ...member, identity: formatIdentity(caller) }, either).then(
+      () => ended.abort(),
+      (error: unknown) => ended.abort(error),
+    );
     try {
       for await (const { members } of registry.board.follow('other', either)) yield { members };
     } finally {

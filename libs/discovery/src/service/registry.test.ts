@@ -495,9 +495,53 @@ describe('members', () => {
     await clock.advance(2_000);
     // i1's process dies without a word: its stream still looks alive.
     void stream('i2').next();
-    await clock.advance(200);
-    expect(registry.view.memberList().map(({ instance }) => instance)).toEqual(['i2']);
+    const listed = () => registry.view.memberList().map(({ instance }) => instance);
+    for (const _ of Array(20)) {
+      await clock.advance(200);
+      expect(listed()).toEqual(['i2']);
+    }
     end.abort();
+  });
+
+  it('two replicas of each service are listed side by side, and each goes alone', async () => {
+    const { replicas, clock, run, catalog } = make({ replicas: 2 });
+    const ends: AbortController[] = [];
+    const announce = (name: string, replica: number, address: string) => {
+      const end = new AbortController();
+      ends.push(end);
+      const caller = as({ role: 'service', name }, end.signal);
+      const announced = { ...member(`${name} ${address}`, address), identity: '' };
+      const stream = replicas[replica]!.presence.announceMember({ hello, member: announced }, caller);
+      void (async () => {
+        for await (const _ of stream) void _;
+      })();
+    };
+    announce('scheduler', 0, '198.18.0.1:7411');
+    announce('scheduler', 1, '198.18.0.1:7511');
+    announce('network-manager', 1, '198.18.0.1:7421');
+    announce('network-manager', 1, '198.18.0.1:7521');
+    const own = new AbortController();
+    for (const [i, { registry }] of replicas.entries()) {
+      const address = `198.18.0.1:7${4 + i}01`;
+      void registry.keepMember({ ...member(`registry ${i}`, address), identity: 'service:registry' }, own.signal);
+    }
+    await clock.advance(10_000);
+    const listed = async () =>
+      (await run(catalog.listMembers({}, operator))).members.map(({ identity, address }) => `${identity} ${address}`);
+    const six = [
+      'service:network-manager 198.18.0.1:7421',
+      'service:network-manager 198.18.0.1:7521',
+      'service:registry 198.18.0.1:7401',
+      'service:registry 198.18.0.1:7501',
+      'service:scheduler 198.18.0.1:7411',
+      'service:scheduler 198.18.0.1:7511',
+    ];
+    expect((await listed()).sort()).toEqual(six);
+    ends[1]!.abort();
+    await clock.advance(2_000);
+    expect((await listed()).sort()).toEqual(six.slice(0, 5));
+    for (const end of [...ends, own]) end.abort();
+    await clock.advance(500);
   });
 
   it('shared ones are listed once by whichever replica lives', async () => {

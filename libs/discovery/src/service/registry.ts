@@ -169,7 +169,8 @@ export class Registry {
 
   /**
    * Keeps a service instance on the member list until the signal aborts, then takes it off. When this whole replica stops,
-   * the record stays: the instance announces itself elsewhere, and the leader clears what nobody holds.
+   * the record stays: the instance announces itself elsewhere, and the leader clears what nobody holds. Resolves early
+   * when another instance has taken its address: this one died without a word.
    */
   async keepMember(member: Member, signal: AbortSignal): Promise<void> {
     await this.#keepListed(member, signal, (holder) => holder === this.replica);
@@ -184,11 +185,14 @@ export class Registry {
   async #keepListed(member: Member, signal: AbortSignal, holds: (replica: string) => boolean): Promise<void> {
     const { clock, log } = this.#options;
     const { identity, instance } = member;
+    let listed = false;
     while (!signal.aborted) {
       try {
         await this.feed.waitFor(undefined, signal);
         const holder = this.view.members.get(identity, instance)?.value.replica;
+        if (listed && holder === undefined && replacedBy(this.view, member).length > 0) return;
         if (holder === undefined || !holds(holder)) await this.#announce(member);
+        listed = true;
       } catch (error) {
         if (signal.aborted) break;
         if (!isPassing(error)) throw error;
