@@ -301,7 +301,7 @@ describe('PresenceDetector', () => {
     const nodes = ['a', 'b', 'c', 'd'];
     const event = fc.record({
       node: fc.constantFrom(...nodes),
-      kind: fc.constantFrom('alive', 'silent', 'ended', 'orphan', 'up', 'refused', 'gone', 'restart'),
+      kind: fc.constantFrom('alive', 'silent', 'ended', 'orphan', 'up', 'refused', 'gone', 'restart', 'leader'),
       passMs: fc.integer({ min: 0, max: 4_000 }),
     });
     fc.assert(
@@ -316,13 +316,16 @@ describe('PresenceDetector', () => {
           else if (kind === 'up') cluster.hosts.set(node, 'open');
           else if (kind === 'refused') cluster.hosts.set(node, 'refused');
           else if (kind === 'gone') cluster.hosts.delete(node);
-          else cluster.detector.restart();
+          else if (kind === 'restart') cluster.detector.restart();
+          else cluster.newLeader();
           const before = new Map(cluster.statuses);
           for (const id of nodes) {
             const alive = cluster.presences.get(id)?.state === PresenceState.PRESENCE_STATE_ALIVE;
             if (alive || cluster.hosts.get(id) === 'open') aliveAtMs.set(id, cluster.nowMs + passMs);
           }
           cluster.pass(passMs);
+          // What the brake holds is not lost, whoever leads.
+          for (const id of cluster.held ?? []) expect(cluster.status(id)).toBe(NODE_STATUS_SUSPECT);
           const lostNow = nodes.filter(
             (id) => cluster.status(id) === NODE_STATUS_LOST && before.get(id)?.status !== NODE_STATUS_LOST,
           );
