@@ -5,9 +5,11 @@ import { call } from './docker-calls.ts';
 import { engineMessage, refused, statusOf } from './docker-errors.ts';
 import { Frames } from './log-frames.ts';
 
-/** The engine tells that an output is over a little before it knows the exit code. */
+/** The engine tells that an output is over a little before it knows the exit code; so is asked at first. */
 const exitPollMs = 20;
-const exitWaitMaxMs = 2_000;
+/** Later: of a command that closed its output and goes on. */
+const exitSlowPollMs = 500;
+const exitFastMs = 2_000;
 /** What shells answer when a program is not there, or is none. */
 const notFoundCode = 127;
 const notExecutableCode = 126;
@@ -31,6 +33,7 @@ export async function openExec(docker: Docker, containerId: string, options: Exe
     if (!(error instanceof BerthError) || error.code !== 'Conflict') throw error;
     throw refused('NOT_RUNNING', error.message, error);
   });
+  let closed = false;
   let stream: Awaited<ReturnType<typeof exec.start>>;
   try {
     stream = await exec.start({ hijack: true, stdin: true, Tty: options.tty });
@@ -59,8 +62,9 @@ export async function openExec(docker: Docker, containerId: string, options: Exe
   async function exitCode(): Promise<number> {
     for (let waited = 0; ; waited += exitPollMs) {
       const { ExitCode, Running } = await call('exec', () => exec.inspect());
-      if (!Running || waited >= exitWaitMaxMs) return ExitCode ?? 0;
-      await new Promise((resolve) => setTimeout(resolve, exitPollMs));
+      if (!Running) return ExitCode ?? 0;
+      if (closed) throw new BerthError('Cancelled', 'the session was given up', { reason: 'CLOSED' });
+      await new Promise((resolve) => setTimeout(resolve, waited < exitFastMs ? exitPollMs : exitSlowPollMs));
     }
   }
 
@@ -79,9 +83,15 @@ export async function openExec(docker: Docker, containerId: string, options: Exe
       new Promise((resolve, reject) => {
         stream.write(data, (error) => (error ? reject(error) : resolve()));
       }),
-    endInput: () => stream.end(),
+    endInput: () => {
+      // A terminal's input does not end: the engine would end the terminal with it.
+      if (!options.tty) stream.end();
+    },
     resize,
-    close: () => stream.destroy(),
+    close: () => {
+      closed = true;
+      stream.destroy();
+    },
   };
 }
 

@@ -237,6 +237,9 @@ test('exec: input, both outputs, exit code; with a terminal: its size', async ()
   };
   expect(await exec('cat; echo $A >&2; exit 5', false, 'hello')).toEqual({ stdout: 'hello', stderr: 'b\n', code: 5 });
   expect(await exec('sleep 0.2; stty size; exit 0', true)).toMatchObject({ stdout: '19 81\r\n', code: 0 });
+  // The end of the input is not the end of a terminal, nor the end of the outputs that of the command.
+  expect(await exec('sleep 1; stty size; exit 4', true, '')).toMatchObject({ stdout: '19 81\r\n', code: 4 });
+  expect(await exec('exec >&- 2>&-; sleep 3; exit 6', false)).toMatchObject({ code: 6 });
   await runtime.remove(id);
   await expect(exec('true', false)).rejects.toMatchObject({ code: 'NotFound' });
 });
