@@ -153,6 +153,22 @@ describe('an engine that', () => {
     expect(await exec()).toEqual(['exit 3']);
   });
 
+  it('ends a terminal with its input: the end of the input is not passed on to one', async () => {
+    answers['POST /containers/a/exec'] = (_request, response) => json(response, 201, { Id: 'e' });
+    answers['GET /exec/e/json'] = (_request, response) => json(response, 200, { Running: false, ExitCode: 4 });
+    server.on('upgrade', (_request, socket) => {
+      socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
+      socket.on('end', () => socket.end());
+      setTimeout(() => socket.end('later'), 300);
+    });
+    const session = await runtime.exec('a', { ...options, tty: true });
+    session.endInput();
+    const parts: string[] = [];
+    for await (const part of session.output)
+      parts.push(part.kind === 'exit' ? `exit ${part.code}` : new TextDecoder().decode(part.data));
+    expect(parts).toEqual(['later', 'exit 4']);
+  });
+
   it('refuses a command that is not there: the caller sees why, and what a shell would answer', async () => {
     answers['POST /containers/a/exec'] = (_request, response) => json(response, 201, { Id: 'e' });
     answers['POST /exec/e/start'] = (_request, response) =>
