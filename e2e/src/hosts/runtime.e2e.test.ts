@@ -100,9 +100,9 @@ describe('exec on another host', () => {
       stderr: 'err\n',
     });
     // Input that goes on does not keep a command that has ended.
-    const ended = await shell(
-      `sleep 60 2>/dev/null | berth exec -i ${task} true & wait $!; echo code $?, $SECONDS s; kill $(jobs -p)`,
-    );
+    const ended = await shell(`
+      fifo=${cluster.host.dir}/fifo; mkfifo $fifo; sleep 60 > $fifo 2>/dev/null & writer=$!
+      berth exec -i ${task} true < $fifo; echo code $?, $SECONDS s; kill $writer; rm $fifo`);
     expect(Number(/^code 0, (\d+) s$/mu.exec(ended.stdout)?.[1])).toBeLessThan(20);
   });
 
