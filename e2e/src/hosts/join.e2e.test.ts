@@ -125,7 +125,7 @@ describe('the way of the README for two machines', () => {
     });
     const seen = await shell(first, back);
     expect(seen.match(/ready/gu)?.length).toBe(2);
-    expect(seen).toMatch(/guestbook_web\.1 .*running/u);
+    expect(seen).toMatch(/^web\.1 +guestbook .*running/mu);
     expect(existsSync(join(lab.dir, 'agent.tar'))).toBe(true);
     const container = await second.docker(['ps', '--format', '{{.Names}}']);
     expect(container).toContain('berth-agent');
