@@ -2140,7 +2140,7 @@ export const NodeView: MessageFns<NodeView, "berth.scheduler.v1.NodeView"> = {
       writer.uint32(98).string(message.version);
     }
     for (const v of message.volumes) {
-      writer.uint32(162).string(v!);
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -2260,8 +2260,8 @@ export const NodeView: MessageFns<NodeView, "berth.scheduler.v1.NodeView"> = {
             message.version = reader.string();
             continue;
           }
-          case 20: {
-            if (tag !== 162) {
+          case 13: {
+            if (tag !== 106) {
               break;
             }
 
