@@ -181,6 +181,14 @@ export class BlockTable {
     return this.#joinsOfTask.get(taskId) ?? [];
   }
 
+  /** Is an address free in a block of a stack's network? */
+  hasRoom(stackId: string, network: string): boolean {
+    return this.blocksOf(stackId, network).some(({ block }) => {
+      const used = this.#byBlock.get(block)?.used;
+      return used !== undefined && pickAddress(block, new Set(used.keys())) !== undefined;
+    });
+  }
+
   /** The task's place on a network: the one it has, or a new one; undefined when all blocks held are full. */
   join(taskId: string, stackId: string, network: string): NetworkJoin | undefined {
     const joins = this.#joinsOfTask.get(taskId) ?? [];

@@ -209,3 +209,36 @@ it('resolves as settled when the host has been looked at, with nothing left afte
   await network.settled(signal);
   expect(rules.at(-1)).toBe('absent');
 });
+
+it('a silent network-manager holds up neither healing nor the end of a task', async () => {
+  const { clock, engine, manager, network, prepare, rules } = setUp();
+  const abort = new AbortController();
+  const running = network.run(abort.signal);
+  await network.adopt([]);
+  await prepare('t1', 's1');
+  await prepare('t2', 's2');
+  manager.away = true;
+  manager.silentReleases = true;
+  const waiting = Array.from({ length: 5 }, (_, i) => prepare(`w${i}`, `x${i}`).catch(() => undefined));
+  const looks = rules.length;
+  let released = false;
+  void network.release('t2').then(() => {
+    released = true;
+  });
+  await clock.advance(100);
+  expect([released, engine.size]).toEqual([true, 1]);
+  await clock.advance(2_900);
+  expect(rules.length).toBeGreaterThan(looks + 2);
+  await Promise.all(waiting);
+  abort.abort();
+  await clock.advance(10_000);
+  await running;
+});
+
+it('tasks that want one network at once get one block, and another when it is full', async () => {
+  const { leased, manager, network, prepare } = setUp();
+  await network.adopt([]);
+  const all = await Promise.all(Array.from({ length: 70 }, (_, i) => prepare(`t${i}`, 's1')));
+  expect(new Set(all.map(({ joins }) => joins[0]?.ip)).size).toBe(70);
+  expect([leased.length, manager.asked.length]).toEqual([2, 2]);
+});

@@ -7,6 +7,7 @@ import { BlockTable, blockOf, blockOfEngineNetwork, engineOptionsOf, labelsOf } 
 import { networkMtu } from '../../domain/network/kernel.ts';
 import type { AdoptedTask, NetworkJoin, PreparedNetworks, TaskNetworkRequest } from '../../domain/task-network.ts';
 import type { EngineNetworks, TaskNetwork } from '../task-network.ts';
+import { Wake } from '../wake.ts';
 import type { HostAddress, HostNetwork } from './host-network.ts';
 import type { NameServer } from './ports.ts';
 
@@ -17,7 +18,7 @@ const engineIntervalMs = 15_000;
 /** Changes that come together are programmed together. */
 const gatherMs = 20;
 const releaseRetryMs = 1_000;
-/** Others wait in turn behind a lease; a silent network-manager must not hold them up for long. */
+/** Who wants a block of the same network waits behind a lease; a silent network-manager must not hold it up for long. */
 const leaseTimeoutMs = 3_000;
 const dnsOptions = ['timeout:1', 'attempts:5'];
 
@@ -53,10 +54,15 @@ export class BridgeTaskNetwork implements TaskNetwork {
   #peersChanged = false;
   /** Engine networks known to be there. */
   readonly #made = new Set<string>();
-  #wake: (() => void) | undefined;
+  readonly #hostWork: Wake;
+  readonly #leaseWork: Wake;
+  /** Leases and releases of a network that go on, by stack and name: one after the other. */
+  readonly #exchanges = new Map<string, Promise<void>>();
 
   constructor(options: BridgeTaskNetworkOptions) {
     this.#options = options;
+    this.#hostWork = new Wake(options.clock);
+    this.#leaseWork = new Wake(options.clock);
   }
 
   /** Networks that this host carries. */
@@ -67,7 +73,7 @@ export class BridgeTaskNetwork implements TaskNetwork {
   /** Peers or members are not what they were: the host is brought to match soon. */
   peersChanged(): void {
     this.#peersChanged = true;
-    this.#wake?.();
+    this.#hostWork.notify();
   }
 
   adopt(tasks: readonly AdoptedTask[]): Promise<void> {
@@ -89,15 +95,19 @@ export class BridgeTaskNetwork implements TaskNetwork {
     });
   }
 
-  prepare(request: TaskNetworkRequest, signal: AbortSignal): Promise<PreparedNetworks> {
-    // A restart in place needs nobody: it must not queue behind leases that wait for a network-manager.
-    if (!this.#changed && this.#hasAll(request)) return Promise.resolve(this.#prepared(request));
-    return this.#inTurn(async () => {
-      assert(this.#adopted, 'adopt comes before prepare');
-      for (const { network } of request.attachments) await this.#join(request, network, signal);
-      if (this.#changed) await this.#makeHostMatch();
-      return this.#prepared(request);
-    });
+  async prepare(request: TaskNetworkRequest, signal: AbortSignal): Promise<PreparedNetworks> {
+    // A restart in place needs nobody.
+    if (!this.#changed && this.#hasAll(request)) return this.#prepared(request);
+    for (;;) {
+      const full = await this.#inTurn(async () => {
+        assert(this.#adopted, 'adopt comes before prepare');
+        const missing = request.attachments.find(({ network }) => !this.#join(request, network))?.network;
+        if (missing === undefined && this.#changed) await this.#makeHostMatch();
+        return missing;
+      });
+      if (full === undefined) return this.#prepared(request);
+      await this.#takeBlock(request.stackId, full, signal);
+    }
   }
 
   #hasAll({ taskId, attachments }: TaskNetworkRequest): boolean {
@@ -137,10 +147,13 @@ export class BridgeTaskNetwork implements TaskNetwork {
     }
   }
 
-  /** Heals the host and hands blocks back, until the signal aborts. Healing needs no control plane. */
+  /** Heals the host and hands blocks back, until the signal aborts. Healing needs no control plane, and waits for none. */
   async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#keepHost(signal), this.#keepLeases(signal)]);
+  }
+
+  async #keepHost(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    let compared = false;
     let healAtMs = clock.monotonic() + healIntervalMs;
     let engineAtMs = clock.monotonic() + engineIntervalMs;
     while (!signal.aborted) {
@@ -156,22 +169,33 @@ export class BridgeTaskNetwork implements TaskNetwork {
         if (engine) engineAtMs = clock.monotonic() + engineIntervalMs;
         await this.#attempt(signal, 'host networks do not match yet', () => this.#heal(engine));
       }
-      if (this.#adopted && !compared) {
-        compared = await this.#attempt(signal, 'leases not compared yet', () => this.#compareLeases(signal));
-      }
-      const released = await this.#releaseBlocks(signal);
+      const news = this.#adopted && this.#peersChanged;
       this.#peersChanged ||= failed;
-      const idle = released && compared && !failed;
-      const news = this.#adopted && this.#peersChanged && !failed;
-      const retryMs = idle ? Number.POSITIVE_INFINITY : releaseRetryMs;
-      if (!news) await this.#sleep(Math.max(0, Math.min(retryMs, healAtMs - clock.monotonic())), signal);
+      const untilMs = healAtMs - clock.monotonic();
+      if (!news) await this.#hostWork.wait(failed ? Math.min(untilMs, releaseRetryMs) : untilMs, signal);
+    }
+  }
+
+  async #keepLeases(signal: AbortSignal): Promise<void> {
+    let compared = false;
+    while (!signal.aborted) {
+      if (this.#adopted && !compared) {
+        compared = await this.#tried(signal, 'leases not compared yet', () => this.#compareLeases(signal));
+      }
+      const done = (await this.#releaseBlocks(signal)) && compared;
+      const ms = done ? Number.POSITIVE_INFINITY : releaseRetryMs;
+      await this.#leaseWork.wait(ms, signal);
     }
   }
 
   /** One step in turn; false when it is to be tried again. */
   async #attempt(signal: AbortSignal, what: string, step: () => Promise<void>): Promise<boolean> {
+    return this.#tried(signal, what, () => this.#inTurn(step));
+  }
+
+  async #tried(signal: AbortSignal, what: string, step: () => Promise<void>): Promise<boolean> {
     try {
-      await this.#inTurn(step);
+      await step();
       return true;
     } catch (error) {
       if (!isBerthError(error)) throw error;
@@ -180,26 +204,32 @@ export class BridgeTaskNetwork implements TaskNetwork {
     }
   }
 
-  async #join(request: TaskNetworkRequest, network: string, signal: AbortSignal): Promise<NetworkJoin> {
-    const { stackId, taskId } = request;
-    for (;;) {
-      const before = this.#table.joinsOf(taskId).length;
-      const join = this.#table.join(taskId, stackId, network);
-      if (join) {
-        const joins = this.#table.joinsOf(taskId).length;
-        if (joins > 1 && joins > before) this.#changed = true;
-        return join;
-      }
+  /** The task's place on a network; undefined while the blocks held are full. */
+  #join({ stackId, taskId }: TaskNetworkRequest, network: string): NetworkJoin | undefined {
+    const before = this.#table.joinsOf(taskId).length;
+    const join = this.#table.join(taskId, stackId, network);
+    const joins = this.#table.joinsOf(taskId).length;
+    if (joins > 1 && joins > before) this.#changed = true;
+    return join;
+  }
+
+  /** One more block of a network, unless somebody else has got one meanwhile. */
+  #takeBlock(stackId: string, network: string, signal: AbortSignal): Promise<void> {
+    return this.#exchange(stackId, network, async () => {
+      if (this.#table.hasRoom(stackId, network)) return;
       // A release whose answer was lost may still be under way: it must not take away what is leased now.
       for (const block of [...this.#toRelease.values()]) {
         if (block.stackId === stackId && block.network === network) await this.#release(block, signal);
       }
       const full = this.#table.blocksOf(stackId, network).map((block) => block.block);
       const block = await this.#lease(stackId, network, full, signal);
-      this.#table.addBlock(block);
-      this.#changed = true;
-      this.#options.onNetworks(this.networkIds());
-    }
+      await this.#inTurn(async () => {
+        this.#toRelease.delete(block.block);
+        this.#table.addBlock(block);
+        this.#changed = true;
+        this.#options.onNetworks(this.networkIds());
+      });
+    });
   }
 
   async #lease(stackId: string, network: string, fullBlocks: string[], signal: AbortSignal): Promise<Block> {
@@ -268,7 +298,7 @@ export class BridgeTaskNetwork implements TaskNetwork {
     this.#options.host.doubt();
     await this.#match();
     this.#options.onNetworks(this.networkIds());
-    this.#wake?.();
+    this.#leaseWork.notify();
   }
 
   /** False while it is in use. */
@@ -290,7 +320,7 @@ export class BridgeTaskNetwork implements TaskNetwork {
    *  whose lease says another address or port than this host has now are leased again. */
   async #compareLeases(signal: AbortSignal): Promise<void> {
     const { client, address } = this.#options;
-    const { leases, networks } = await client.listLeases({}, { signal });
+    const { leases, networks } = await client.listLeases({}, { signal, timeoutMs: leaseTimeoutMs });
     const networkById = new Map(networks.map((network) => [network.id, network]));
     for (const lease of leases) {
       const network = networkById.get(lease.networkId);
@@ -311,17 +341,33 @@ export class BridgeTaskNetwork implements TaskNetwork {
 
   /** True when nothing is left to hand back. */
   async #releaseBlocks(signal: AbortSignal): Promise<boolean> {
-    for (const block of [...this.#toRelease.values()]) {
-      // In turn with prepare: a block that was just leased again must not be handed back.
-      await this.#attempt(signal, `block ${block.block} not handed back yet`, () => this.#release(block, signal));
-    }
+    const releases = [...this.#toRelease.values()].map((block) =>
+      this.#tried(signal, `block ${block.block} not handed back yet`, () =>
+        this.#exchange(block.stackId, block.network, () => this.#release(block, signal)),
+      ),
+    );
+    await Promise.all(releases);
     return this.#toRelease.size === 0;
   }
 
+  /** Of what is no longer this host's: a block that was leased again stays. */
   async #release({ networkId, block, leaseId }: Block, signal: AbortSignal): Promise<void> {
-    if (!this.#toRelease.has(block)) return;
+    if (!this.#toRelease.has(block) || this.#table.has(block)) return;
     await this.#options.client.releaseBlock({ networkId, block, leaseId }, { signal, timeoutMs: leaseTimeoutMs });
     this.#toRelease.delete(block);
+  }
+
+  #exchange(stackId: string, network: string, step: () => Promise<void>): Promise<void> {
+    const key = `${stackId}/${network}`;
+    const before = this.#exchanges.get(key) ?? Promise.resolve();
+    const result = before.then(step);
+    const ended = result
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#exchanges.get(key) === ended) this.#exchanges.delete(key);
+      });
+    this.#exchanges.set(key, ended);
+    return result;
   }
 
   #setDnsClient(joins: readonly NetworkJoin[]): void {
@@ -338,13 +384,6 @@ export class BridgeTaskNetwork implements TaskNetwork {
       () => undefined,
     );
     return result;
-  }
-
-  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
-    const woken = new AbortController();
-    this.#wake = () => woken.abort();
-    await this.#options.clock.sleep(ms, AbortSignal.any([signal, woken.signal]));
-    this.#wake = undefined;
   }
 }
 
