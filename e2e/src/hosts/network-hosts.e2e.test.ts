@@ -165,11 +165,14 @@ it('no container reaches a part of Berth on another host', async () => {
 
 const ownTable = "$(nft list tables inet | grep -o 'inet berth-.*')";
 
+const words = (text: string) => text.split(/[\s,]+/u).sort();
+
 /** Breaks a host by hand, and waits until it is as before and its containers are reached. */
 async function heals(command: readonly string[]): Promise<number> {
   const host = cluster.hosts[1] as Host;
   const state = async () => [
-    await host.exec(['sh', '-c', `nft -s list table ${ownTable} || true`]),
+    // Elements of a set come in no order.
+    words(await host.exec(['sh', '-c', `nft -s list table ${ownTable} || true`])),
     (await host.exec(['ip', 'route', 'show', 'proto', '116'])).split('\n').sort(),
     await host.exec(['sh', '-c', 'ls /sys/class/net | grep ^bx']),
   ];
