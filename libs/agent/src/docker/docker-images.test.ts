@@ -57,6 +57,7 @@ it('sends an archive at the pace of the engine', async () => {
     for (; sent < 500; sent += 1) yield Buffer.alloc(100_000);
   }
   const loading = images.load(archive(), signal);
+  await expect.poll(() => resume.length).toBe(1);
   await sleep(300);
   expect(sent).toBeLessThan(50);
   for (const go of resume) go();
