@@ -1,7 +1,16 @@
 import { join } from 'node:path';
 import type { ClusterState } from '@berth/agent';
-import { ControlPlaneCertificates, isOneShot, NatsUsers, SigningHandler, staticAssignments } from '@berth/agent';
+import {
+  ControlPlaneCertificates,
+  isOneShot,
+  keepReaderCopies,
+  NatsUsers,
+  SigningHandler,
+  staticAssignments,
+} from '@berth/agent';
 import { rpc } from '@berth/contracts';
+import { connectNats } from '@berth/events-nats';
+import { dnsNameOf } from '@berth/kernel';
 import { bind, fileTls } from '@berth/rpc';
 import type { Base } from './base.ts';
 import type { LocalAuthority } from './local-authority.ts';
@@ -50,6 +59,27 @@ export async function startControlPlane(
   });
   await certificates.ensure();
   lives.add(certificates.run(signal));
+
+  // Readers from outside have an account of their own on NATS.
+  const natsTls = fileTls(join(config.stateDir, 'certs/nats'), { clock, logger: log });
+  const bus = connectNats({
+    servers: () => [`${cluster.advertise}:${config.natsPort}`],
+    tls: () => natsTls.current(),
+    serverName: dnsNameOf({ role: 'service', name: 'nats' }),
+    name: 'copies for readers',
+    clock,
+    rng: base.rng,
+    logger: log,
+  });
+  signal.addEventListener(
+    'abort',
+    () => {
+      natsTls.close();
+      lives.add(bus.close());
+    },
+    { once: true },
+  );
+  lives.add(keepReaderCopies({ bus, clock, rng: base.rng, log }, signal));
 
   const tls = fileTls(join(config.stateDir, 'certs/signer'), { clock, logger: log });
   signal.addEventListener('abort', () => tls.close(), { once: true });

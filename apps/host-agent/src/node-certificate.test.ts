@@ -1,4 +1,12 @@
-import { CertStore, createAuthority, signIdentity } from '@berth/identity';
+import {
+  CertStore,
+  caDigest,
+  createAuthority,
+  formatJoinToken,
+  newTokenSecret,
+  signIdentity,
+  trustDigest,
+} from '@berth/identity';
 import { MemoryDisk, MemoryLogger, SeededRng, VirtualClock } from '@berth/memory';
 import { expect, test } from 'vitest';
 import { NodeCertificates } from './node-certificate.ts';
@@ -23,6 +31,13 @@ test('the key stays over joins and renewals; a certificate is due at half of its
   expect(await certificates.ended(undefined)).toMatch(/ended at/u);
   await certificates.save({ cert: await sign(), ca: ca.certPem });
   expect(await certificates.ended(undefined)).toBeUndefined();
+  // A token that was put there says whether the CA is still the cluster's; a damaged one says nothing.
+  const other = await createAuthority({ commonName: 'next', nowMs: clock.wall() });
+  const tokenOf = (pem: string) => formatJoinToken({ caDigest: caDigest(pem), secret: newTokenSecret(ports.rng) });
+  expect(await certificates.ended(tokenOf(ca.certPem))).toBeUndefined();
+  expect(await certificates.ended(tokenOf(other.certPem))).toMatch(/another one now/u);
+  expect(await certificates.ended('BRTHTKN-1-x-y')).toBeUndefined();
+  expect(await certificates.trustSha256()).toBe(trustDigest(ca.certPem));
   expect((await store.load())?.key).toBe(key);
 });
 

@@ -4,6 +4,7 @@ import type { JoinRequest, JoinResponse, RejoinRequest, RejoinResponse } from '@
 import type { CertStore } from '@berth/identity';
 import { createCsr, parseJoinToken, readCertificate, renewalAtMs, trustDigest, trusts } from '@berth/identity';
 import type { Clock, Logger, Rng } from '@berth/kernel';
+import { isBerthError } from '@berth/kernel';
 import { dialPinned } from '@berth/rpc';
 
 const registry = { role: 'service', name: 'registry' } as const;
@@ -48,8 +49,9 @@ export class NodeCertificates implements JoinPort, NodeCertificate {
     if (notAfterMs <= this.#o.clock.wall()) {
       return `this node's certificate ended at ${new Date(notAfterMs).toISOString()}`;
     }
-    if (token === undefined || trusts(kept.ca, parseJoinToken(token).caDigest)) return undefined;
-    return 'the CA of the cluster is another one now';
+    return token !== undefined && namesAnotherCa(token, kept.ca)
+      ? 'the CA of the cluster is another one now'
+      : undefined;
   }
 
   async trustSha256(): Promise<string> {
@@ -71,6 +73,16 @@ export class NodeCertificates implements JoinPort, NodeCertificate {
     } finally {
       dialer.close();
     }
+  }
+}
+
+/** A damaged token says nothing: a certificate that is good must not be lost over it. */
+function namesAnotherCa(token: string, ca: string): boolean {
+  try {
+    return !trusts(ca, parseJoinToken(token).caDigest);
+  } catch (error) {
+    if (isBerthError(error, 'InvalidArgument')) return false;
+    throw error;
   }
 }
 

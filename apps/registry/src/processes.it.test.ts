@@ -90,7 +90,7 @@ class Cluster {
         clientCaFile: natsFile('ca.pem'),
         verifyAndMap: true,
       },
-      config: `authorization {\n${users}\n}`,
+      config: users,
     });
     await this.#bootstrap();
     await this.#play('scheduler', [bind(rpc.control, this.scheduler.handler())]);

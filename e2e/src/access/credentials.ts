@@ -19,7 +19,7 @@ export interface Cast {
 const services = ['registry', 'scheduler', 'network-manager', 'nats', 'signer'] as const;
 const people = ['operator', 'reader', 'subscriber'] as const;
 /** Who has business with NATS. */
-const natsServices: readonly string[] = ['registry', 'scheduler', 'network-manager'];
+const natsServices: readonly string[] = ['registry', 'scheduler', 'network-manager', 'nats'];
 
 /** Takes certificates from where they lie, has people's issued, and makes those that nobody would give out. */
 export async function castOf(cluster: Cluster): Promise<Cast> {

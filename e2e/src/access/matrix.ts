@@ -4,7 +4,7 @@ import { accessRuleOf } from '@berth/contracts';
 import { allServices } from '@berth/contracts/services';
 import type { Identity } from '@berth/kernel';
 import { admits } from '@berth/kernel';
-import { eventOwners, natsUserOf, streamOf } from '@berth/workload';
+import { copyRoute, eventOwners, logOf, natsUserOf, streamOf } from '@berth/workload';
 
 /** Who knocks: an identity with the cluster's certificate for it, or somebody without one. */
 export interface Caller {
@@ -63,7 +63,15 @@ export interface SubjectCell {
 }
 
 /** Subjects that no rule speaks of, and calls of JetStream that nobody may make. */
-const foreign = ['something.else', '>', 'berth.>', '$SYS.REQ.SERVER.PING', '$JS.API.>'];
+const foreign = [
+  'something.else',
+  '>',
+  'berth.>',
+  '$SYS.REQ.SERVER.PING',
+  '$JS.API.>',
+  `${copyRoute.api}.>`,
+  `${copyRoute.deliver}.>`,
+];
 const destructive = ['PURGE', 'DELETE', 'SNAPSHOT', 'RESTORE'];
 
 /** Every subject that a rule of these identities speaks of, made whole, and those that none does. */
@@ -74,7 +82,7 @@ export function subjectCells(callers: readonly Caller[]): SubjectCell[] {
     return [changes('access.test'), head('access.test'), beacon];
   });
   const calls = eventOwners.flatMap(({ owner }) =>
-    destructive.map((call) => `$JS.API.STREAM.${call}.${streamOf(owner)}`),
+    [logOf(owner), streamOf(owner)].flatMap((stream) => destructive.map((call) => `$JS.API.STREAM.${call}.${stream}`)),
   );
   const publish = [...users.flatMap((user) => user.publish), ...owned, ...calls, ...foreign].map(whole);
   const subscribe = [...users.flatMap((user) => user.subscribe), ...owned, ...foreign].flatMap((subject) => [

@@ -22,6 +22,7 @@ export { leaveCluster } from './service/leave.ts';
 export type { Authority, CaStep, WantedCertificate } from './service/manager/authority.ts';
 export { ControlPlaneCertificates, wantedCertificates } from './service/manager/certificates.ts';
 export { NatsUsers, natsFolders } from './service/manager/nats-users.ts';
+export { type CopyBus, keepReaderCopies } from './service/manager/reader-copies.ts';
 export { SetupHandler } from './service/manager/setup-handler.ts';
 export { SigningHandler } from './service/manager/signing-handler.ts';
 export { MemberDirectory } from './service/members.ts';

@@ -18,7 +18,7 @@ import { decodeChangeEvent } from './cloud-event.ts';
 import { Publisher } from './publisher.ts';
 import { ItemView, itemOwner, writeItems } from './testing/item-view.ts';
 
-const stream = 'BERTH_REGISTRY';
+const stream = 'LOG_REGISTRY';
 const leader = `${itemOwner}/leader/publisher`;
 const duplicateWindowMs = 1_000;
 

@@ -7,7 +7,7 @@ import { Publisher } from './publisher.ts';
 import type { ItemChange } from './testing/item-view.ts';
 import { ItemView, itemOwner, writeItems } from './testing/item-view.ts';
 
-const stream = 'BERTH_REGISTRY';
+const stream = 'LOG_REGISTRY';
 
 class Lab {
   readonly clock = new VirtualClock();

@@ -9,7 +9,7 @@ import type {
   Store,
 } from '@berth/kernel';
 import { BerthError, isBerthError } from '@berth/kernel';
-import { streamOf } from '@berth/workload';
+import { logOf } from '@berth/workload';
 import { AppendWindow } from './append-window.ts';
 import type { ChangeLike } from './change.ts';
 import type { ChangeEvent } from './cloud-event.ts';
@@ -132,7 +132,7 @@ export class Publisher<C extends ChangeLike> {
 
   async #publish(heads: HeadRepeater, ended: AbortSignal): Promise<void> {
     const { bus, clock, owner, limits } = this.#options;
-    const log = bus.log(streamOf(owner));
+    const log = bus.log(logOf(owner));
     await log.ensure({ ...limits, subjects: [this.#subjects.logged] });
     const last = await log.last();
     let position = last && this.#ownEvent(last);

@@ -17,7 +17,7 @@ import { MemoryLogger, SeededRng } from '@berth/memory';
 import { freePort } from '@berth/testing-hosts';
 import { eventually, realClock } from '@berth/testing-suites';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { natsConf, natsUsersConf } from './nats-permissions.ts';
+import { copyRoute, natsConf, natsUsersConf } from './nats-permissions.ts';
 
 const registry: Identity = { role: 'service', name: 'registry' };
 const scheduler: Identity = { role: 'service', name: 'scheduler' };
@@ -26,7 +26,9 @@ const node: Identity = { role: 'node', id: 'n1' };
 const operator: Identity = { role: 'operator', name: 'admin' };
 const reader: Identity = { role: 'reader', name: 'r' };
 const subscriber: Identity = { role: 'subscriber', name: 'audit' };
-const everybody = [registry, scheduler, networkManager, node, operator, reader, subscriber];
+/** The manager's agent, when it makes the readers' copies. */
+const copier: Identity = { role: 'service', name: 'nats' };
+const everybody = [registry, scheduler, networkManager, copier, node, operator, reader, subscriber];
 const readers = [operator, reader, subscriber];
 
 /** Who may publish to a subject; written down apart from the code that grants it. */
@@ -38,11 +40,17 @@ const mayPublish: Readonly<Record<string, readonly Identity[]>> = {
   'berth.scheduler.beacon': [scheduler],
   'berth.network.changes.network.x': [networkManager],
   'berth.network.beacon': [networkManager],
-  '$JS.API.STREAM.CREATE.BERTH_REGISTRY': [registry],
-  '$JS.API.STREAM.UPDATE.BERTH_SCHEDULER': [scheduler],
-  '$JS.API.STREAM.INFO.BERTH_NETWORK': [networkManager, ...readers],
+  '$JS.API.STREAM.CREATE.LOG_REGISTRY': [registry],
+  '$JS.API.STREAM.UPDATE.LOG_SCHEDULER': [scheduler],
+  '$JS.API.STREAM.INFO.LOG_NETWORK': [networkManager],
+  '$JS.API.STREAM.CREATE.BERTH_REGISTRY': [copier],
+  '$JS.API.STREAM.INFO.BERTH_NETWORK': [copier, ...readers],
   '$JS.API.STREAM.PURGE.BERTH_REGISTRY': [],
   '$JS.API.STREAM.DELETE.BERTH_REGISTRY': [],
+  '$JS.API.STREAM.DELETE.LOG_REGISTRY': [],
+  '$JS.API.CONSUMER.CREATE.LOG_REGISTRY': [],
+  'berth-copy.api.CONSUMER.CREATE.LOG_REGISTRY': [],
+  'berth-copy.deliver.x': [],
   '$JS.API.STREAM.CREATE.OTHER': [],
   '$JS.API.CONSUMER.CREATE.BERTH_SCHEDULER.audit': readers,
   '$JS.API.CONSUMER.MSG.NEXT.BERTH_SCHEDULER.audit': readers,
@@ -61,7 +69,8 @@ const maySubscribe: Readonly<Record<string, readonly Identity[]>> = {
   'berth.network.beacon': [node, ...readers],
   'berth.scheduler.changes.stack.x': readers,
   'berth.scheduler.beacon': readers,
-  '_INBOX.abc': [registry, scheduler, networkManager, ...readers],
+  '_INBOX.abc': [registry, scheduler, networkManager, copier, ...readers],
+  'berth-copy.deliver.>': [],
   '>': [],
   'berth.>': [],
   '$JS.API.>': [],
@@ -203,7 +212,7 @@ describe('nats-server with the generated configuration', () => {
         for await (const { subject } of messages) seen.push(subject);
       })();
     }
-    const log = owner?.log('BERTH_REGISTRY');
+    const log = owner?.log('LOG_REGISTRY');
     await log?.ensure({ subjects: ['berth.registry.changes.>'] });
     // Subscriptions are on their way.
     await sleep(200);
@@ -214,6 +223,59 @@ describe('nats-server with the generated configuration', () => {
     await eventually(() => seen.length === 2);
     end.abort();
     for (const each of buses) await each.close();
+  });
+
+  it('copies the log for readers, whose consumers reach no agent, whatever they are told to deliver where', async () => {
+    const bus = async (identity: Identity): Promise<NatsBus> => {
+      const tls = await certificateOf(identity);
+      const name = 'nats.service.berth';
+      const options = { servers: () => [`127.0.0.1:${port}`], tls: () => tls, serverName: name, clock: realClock };
+      return connectNats({ ...options, rng: new SeededRng(1), logger: new MemoryLogger() });
+    };
+    const [owner, copies] = await Promise.all([registry, copier].map(bus));
+    await eventually(() => owner?.connected === true && copies?.connected === true);
+    const log = owner?.log('LOG_REGISTRY');
+    await log?.ensure({ subjects: ['berth.registry.changes.>'] });
+    const copy = copies?.log('BERTH_REGISTRY');
+    const event = (messageId: string) => ({
+      subject: 'berth.registry.changes.a',
+      messageId,
+      data: Buffer.from(messageId),
+    });
+    let last = (await log?.lastSequence()) ?? 0;
+    // The copy begins late: it has what was there before, at the same place.
+    await log?.append({ ...event('copied-1'), expectedLastSequence: last++ });
+    for (let twice = 0; twice < 2; twice += 1) {
+      await copy?.ensureCopy({ stream: 'LOG_REGISTRY', ...copyRoute });
+    }
+    await log?.append({ ...event('copied-2'), expectedLastSequence: last++ });
+    await eventually(async () => (await copy?.lastSequence()) === last);
+
+    const agent = await dial(await certificateOf(node));
+    await agent.ask(hello);
+    for (const [id, subject] of ['berth.registry.changes.>', 'berth.registry.beacon'].entries()) {
+      await agent.ask(`SUB ${subject} ${id}`);
+    }
+    const heard: string[] = [];
+    agent.socket.on('data', (data) => heard.push(...(String(data).match(/MSG \S+/gu) ?? [])));
+    const evil = await dial(await certificateOf(subscriber));
+    await evil.ask(hello);
+    for (const target of ['berth.registry.beacon', 'berth.registry.changes.a']) {
+      const name = `evil-${target.length}`;
+      const config = { durable_name: name, deliver_subject: target, deliver_policy: 'all', ack_policy: 'none' };
+      const body = JSON.stringify({ stream_name: 'BERTH_REGISTRY', config });
+      await evil.ask(`SUB ${target} 9${target.length}`);
+      await evil.ask(`PUB $JS.API.CONSUMER.DURABLE.CREATE.BERTH_REGISTRY.${name} _INBOX.e ${body.length}\r\n${body}`);
+      const get = JSON.stringify({ seq: last });
+      await evil.ask(`PUB $JS.API.STREAM.MSG.GET.BERTH_REGISTRY ${target} ${get.length}\r\n${get}`);
+    }
+    await sleep(500);
+    expect(heard).toEqual([]);
+    // What the owner says is heard all the same.
+    await log?.append({ ...event('copied-3'), expectedLastSequence: last });
+    await eventually(() => heard.length > 0);
+    expect(heard).toEqual(['MSG berth.registry.changes.a']);
+    for (const each of [owner, copies]) await each?.close();
   });
 
   it('cuts a removed user off at the next reload, and leaves the others alone', async () => {

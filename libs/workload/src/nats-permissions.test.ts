@@ -24,17 +24,12 @@ describe('NATS users', () => {
   it('publish only their own kinds', () => {
     const publish = natsUserOf({ role: 'service', name: 'network-manager' })?.publish ?? [];
     expect(publish.filter((subject) => subject.startsWith('berth.'))).toEqual(['berth.network.>']);
-    expect(publish.filter((subject) => /BERTH_(REGISTRY|SCHEDULER)|DELETE|PURGE/u.test(subject))).toEqual([]);
+    expect(publish.filter((subject) => /(BERTH|LOG)_(REGISTRY|SCHEDULER)|DELETE|PURGE/u.test(subject))).toEqual([]);
     expect(natsUserOf({ role: 'node', id: 'n1' })?.publish).toEqual([]);
   });
 
   it('are none for identities without business there', () => {
-    for (const identity of [
-      { role: 'local-root' },
-      { role: 'anyone' },
-      { role: 'service', name: 'signer' },
-      { role: 'service', name: 'nats' },
-    ] as const) {
+    for (const identity of [{ role: 'local-root' }, { role: 'anyone' }, { role: 'service', name: 'signer' }] as const) {
       expect(natsUserOf(identity)).toBeUndefined();
     }
   });

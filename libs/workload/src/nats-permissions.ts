@@ -8,14 +8,30 @@ export const eventOwners = [
   { service: 'network-manager', owner: 'network' },
 ] as const;
 
-/** JetStream stream of an owner's events. */
+/** JetStream stream in which an owner keeps its events, in the account of Berth's own. */
+export function logOf(owner: string): string {
+  return `LOG_${owner.toUpperCase()}`;
+}
+
+/** JetStream stream in which people and programs from outside find an owner's events: a copy, in an account of theirs. */
 export function streamOf(owner: string): string {
   return `BERTH_${owner.toUpperCase()}`;
 }
 
+/** Where the server fetches the copies, seen from the outsiders' account; no user may speak there. */
+export const copyRoute = { api: 'berth-copy.api', deliver: 'berth-copy.deliver' } as const;
+
+/**
+ * Accounts of NATS: worlds of subjects that meet only where the configuration says so. Services and nodes are in `BERTH`;
+ * whoever reads events from outside is in `READERS`, which hears what BERTH publishes and can send it nothing: whatever a
+ * consumer there is told to deliver, and wherever, no agent hears it.
+ */
+export type NatsAccount = 'BERTH' | 'READERS';
+
 /** One NATS user: a certificate with this DNS name may publish and subscribe to these subjects and no others. */
 export interface NatsUser {
   readonly name: string;
+  readonly account: NatsAccount;
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
 }
@@ -26,17 +42,20 @@ const replies = '_INBOX.>';
  * What an identity may do on NATS; undefined for one that has no business there.
  * - A service publishes its own kinds and keeps its own stream.
  * - A node only listens: topology (endpoints, members, networks), heads and beacons. It cannot ask for anything.
- * - Operators, readers and subscribers listen to all changes and read the streams through consumers of their own.
+ * - Operators, readers and subscribers listen to all changes and read copies of the streams through consumers of their own.
+ * - The manager's agent makes those copies, with the certificate of NATS itself.
  */
 export function natsUserOf(identity: Identity): NatsUser | undefined {
   switch (identity.role) {
     case 'service': {
+      if (identity.name === 'nats') return { name: dnsNameOf(identity), account: 'READERS', ...copyRights() };
       const owner = eventOwners.find(({ service }) => service === identity.name)?.owner;
-      return owner === undefined ? undefined : { name: dnsNameOf(identity), ...ownerRights(owner) };
+      return owner === undefined ? undefined : { name: dnsNameOf(identity), account: 'BERTH', ...ownerRights(owner) };
     }
     case 'node':
       return {
         name: dnsNameOf(identity),
+        account: 'BERTH',
         publish: [],
         subscribe: ['registry', 'network'].flatMap((owner) => [
           `berth.${owner}.changes.>`,
@@ -49,6 +68,7 @@ export function natsUserOf(identity: Identity): NatsUser | undefined {
     case 'subscriber':
       return {
         name: dnsNameOf(identity),
+        account: 'READERS',
         publish: ['$JS.API.INFO', ...eventOwners.flatMap(({ owner }) => readerRights(streamOf(owner)))],
         subscribe: ['berth.*.changes.>', 'berth.*.head.>', 'berth.*.beacon', replies],
       };
@@ -57,8 +77,14 @@ export function natsUserOf(identity: Identity): NatsUser | undefined {
   }
 }
 
+function copyRights(): Pick<NatsUser, 'publish' | 'subscribe'> {
+  const calls = ['CREATE', 'UPDATE', 'INFO'];
+  const api = eventOwners.flatMap(({ owner }) => calls.map((call) => `$JS.API.STREAM.${call}.${streamOf(owner)}`));
+  return { publish: ['$JS.API.INFO', ...api], subscribe: [replies] };
+}
+
 function ownerRights(owner: string): Pick<NatsUser, 'publish' | 'subscribe'> {
-  const stream = streamOf(owner);
+  const stream = logOf(owner);
   const api = ['CREATE', 'UPDATE', 'INFO', 'MSG.GET'].map((call) => `$JS.API.STREAM.${call}.${stream}`);
   const direct = [`$JS.API.DIRECT.GET.${stream}`, `$JS.API.DIRECT.GET.${stream}.>`];
   return { publish: [`berth.${owner}.>`, '$JS.API.INFO', ...api, ...direct], subscribe: [replies] };
@@ -66,8 +92,8 @@ function ownerRights(owner: string): Pick<NatsUser, 'publish' | 'subscribe'> {
 
 /**
  * Reading a stream through consumers. Not: changing or purging the stream. A limit of NATS: who may create a consumer
- * chooses where it delivers, with the server's rights, also to subjects of other owners; and consumers have no owner. So a
- * reader of events checks what an event says of itself, and a publisher does not go on from somebody else's.
+ * chooses where it delivers, with the server's rights, and consumers have no owner. So readers can disturb each other; the
+ * account is what keeps them away from Berth.
  */
 function readerRights(stream: string): string[] {
   return [
@@ -87,24 +113,72 @@ function readerRights(stream: string): string[] {
 }
 
 /**
- * The text of `users.conf`, which `nats.conf` includes: all users there are. One that is missing cannot connect, and is
- * cut off at the next reload. Sorted, so that the same identities give the same text.
+ * The text of `users.conf`, which `nats.conf` includes: the accounts with all users there are. One that is missing cannot
+ * connect, and is cut off at the next reload. Sorted, so that the same identities give the same text.
  */
 export function natsUsersConf(identities: readonly Identity[]): string {
   const users = new Map(identities.map(natsUserOf).flatMap((user) => (user ? [[user.name, user] as const] : [])));
-  const lines = [...users.values()].sort((a, b) => (a.name < b.name ? -1 : 1)).map(userLine);
+  const sorted = [...users.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const account = (name: NatsAccount, meets: readonly string[]): string[] => [
+    `  ${name} {`,
+    '    jetstream: enabled',
+    '    users = [',
+    ...sorted.filter((user) => user.account === name).map(userLine),
+    '    ]',
+    ...meets,
+    '  }',
+  ];
   return [
     '# Made by the host-agent from the identities of the cluster; changes by hand are lost.',
-    'users = [',
-    ...lines,
-    ']',
+    'accounts {',
+    ...account('BERTH', exportsToReaders()),
+    ...account('READERS', importsOfReaders()),
+    '}',
     '',
   ].join('\n');
 }
 
+/** What readers hear as it happens. */
+const heard = ['berth.*.changes.>', 'berth.*.head.>', 'berth.*.beacon'];
+
+/** Of each log: what the server needs to copy it, and what is for outsiders' ears. */
+function exportsToReaders(): string[] {
+  const only = 'accounts: [READERS]';
+  return [
+    '    exports = [',
+    ...[...heard, `${copyRoute.deliver}.>`].map((subject) => `      { stream: ${quoted(subject)}, ${only} }`),
+    ...copyServices().map(({ subject, stream }) => {
+      return `      { service: ${quoted(subject)}, ${stream ? 'response: stream, ' : ''}${only} }`;
+    }),
+    '    ]',
+  ];
+}
+
+function importsOfReaders(): string[] {
+  const from = (subject: string): string => `{ account: BERTH, subject: ${quoted(subject)} }`;
+  return [
+    '    imports = [',
+    ...[...heard, `${copyRoute.deliver}.>`].map((subject) => `      { stream: ${from(subject)} }`),
+    ...copyServices().map(({ subject }) => {
+      const to = subject.startsWith('$JS.API.') ? `, to: ${quoted(subject.replace('$JS.API', copyRoute.api))}` : '';
+      return `      { service: ${from(subject)}${to} }`;
+    }),
+    '    ]',
+  ];
+}
+
+function copyServices(): { readonly subject: string; readonly stream: boolean }[] {
+  return eventOwners.flatMap(({ owner }) => [
+    { subject: `$JS.API.CONSUMER.CREATE.${logOf(owner)}`, stream: true },
+    { subject: `$JS.API.CONSUMER.CREATE.${logOf(owner)}.>`, stream: true },
+    { subject: `$JS.API.STREAM.INFO.${logOf(owner)}`, stream: false },
+    { subject: `$JS.FC.${logOf(owner)}.>`, stream: false },
+  ]);
+}
+
 function userLine({ name, publish, subscribe }: NatsUser): string {
   const rights = `publish: ${rule(publish)}, subscribe: ${rule(subscribe)}`;
-  return `  { user: ${quoted(name)}, permissions: { ${rights} } }`;
+  return `      { user: ${quoted(name)}, permissions: { ${rights} } }`;
 }
 
 function rule(subjects: readonly string[]): string {
@@ -123,7 +197,7 @@ export interface NatsConfOptions {
   readonly certs: string;
   /** Folder of the streams, as the server sees it. */
   readonly storeDir: string;
-  /** Most that all streams may hold on disk. Default 4 GiB. */
+  /** Most that all streams and their copies may hold on disk. Default 8 GiB. */
   readonly storeBytesMax?: number;
 }
 
@@ -150,11 +224,9 @@ export function natsConf(options: NatsConfOptions): string {
     '}',
     'jetstream {',
     `  store_dir: ${quoted(options.storeDir)}`,
-    `  max_file_store: ${options.storeBytesMax ?? 4 * 2 ** 30}`,
+    `  max_file_store: ${options.storeBytesMax ?? 8 * 2 ** 30}`,
     '}',
-    'authorization {',
-    '  include "./users.conf"',
-    '}',
+    'include "./users.conf"',
     '',
   ].join('\n');
 }

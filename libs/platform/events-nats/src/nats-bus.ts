@@ -1,4 +1,4 @@
-import type { BusMessage, Clock, EventBus, EventLog, Logger, Rng } from '@berth/kernel';
+import type { BusMessage, Clock, EventBus, Logger, Rng } from '@berth/kernel';
 import { AsyncQueue, BerthError } from '@berth/kernel';
 import type { ConnectionOptions, NatsConnection, Status, Subscription } from 'nats';
 import { connect, DebugEvents, Events } from 'nats';
@@ -100,7 +100,7 @@ export class NatsBus implements EventBus {
     return queue;
   }
 
-  log(name: string): EventLog {
+  log(name: string): NatsLog {
     return new NatsLog({
       name,
       callTimeoutMs: this.#options.callTimeoutMs ?? callTimeoutMsDefault,

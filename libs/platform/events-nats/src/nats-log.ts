@@ -16,6 +16,16 @@ export interface NatsLogOptions {
   connection(): NatsConnection;
 }
 
+/** Where the server fetches a stream of another account. */
+export interface CopySource {
+  /** Stream there. */
+  readonly stream: string;
+  /** JetStream's API of that account, as this one imports it. */
+  readonly api: string;
+  /** Subjects under which that account hands over. */
+  readonly deliver: string;
+}
+
 /** A JetStream stream as the kernel's EventLog. */
 export class NatsLog implements EventLog {
   readonly #options: NatsLogOptions;
@@ -43,6 +53,27 @@ export class NatsLog implements EventLog {
       } catch (error) {
         if (!isNameInUse(error)) throw error;
         await streams.update(config.name, config);
+      }
+    });
+  }
+
+  /** Makes the stream a copy of one in another account, which the server keeps up by itself. */
+  async ensureCopy({ stream, api, deliver }: CopySource): Promise<void> {
+    const { name } = this.#options;
+    await this.#manage(async ({ streams }) => {
+      try {
+        await streams.add({
+          name,
+          mirror: { name: stream, external: { api, deliver } },
+          storage: StorageType.File,
+          discard: DiscardPolicy.Old,
+          num_replicas: 1,
+          max_age: nanos(defaults.maxAgeMs),
+          max_bytes: defaults.maxBytes,
+        });
+      } catch (error) {
+        // What it copies never changes.
+        if (!isNameInUse(error)) throw error;
       }
     });
   }
@@ -83,7 +114,8 @@ export class NatsLog implements EventLog {
       client.publish(event.subject, event.data, {
         msgID: event.messageId,
         timeout: this.#options.callTimeoutMs,
-        expect: { streamName: this.#options.name, lastSequence: expectedLastSequence },
+        // Not the stream's name: it would travel with the event, and a copy of another name would refuse it.
+        expect: { lastSequence: expectedLastSequence },
       }),
     );
     // A known message id is acknowledged whatever sequence was expected; somebody else appended it.

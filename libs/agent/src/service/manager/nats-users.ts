@@ -14,7 +14,7 @@ const coalesceMs = 100;
 const retryMs = 5_000;
 
 /** Services that speak to NATS. */
-const services: readonly Identity[] = ['registry', 'scheduler', 'network-manager'].map((name) => ({
+const services: readonly Identity[] = ['registry', 'scheduler', 'network-manager', 'nats'].map((name) => ({
   role: 'service',
   name,
 }));
