@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { agentSocket } from '@berth/deploy/start';
@@ -62,25 +62,26 @@ async function untouched(): Promise<string> {
   return lines.map((line) => line.trim()).join('\n');
 }
 
-const certificateOf = (host: Host, folder: string): string =>
-  readFileSync(join(host.dir, 'berth/certs', folder, 'cert.pem'), 'utf8');
-const endOf = (host: Host, folder: string): number => readCertificate(certificateOf(host, folder)).notAfterMs;
+/** State of a host's agent: the manager's where the test put it, others' where the printed line puts it. */
+const stateOf = (host: Host): string => (host === manager ? cluster.stateDir : '/var/lib/berth');
+const pemOf = (host: Host, file: string) => host.exec(['cat', `${stateOf(host)}/certs/${file}`]);
+const endOf = async (host: Host, folder: string) => readCertificate(await pemOf(host, `${folder}/cert.pem`)).notAfterMs;
+const taskIds = async () => (await cluster.json<{ task: { id: string } }[]>(['ps', 'app'])).map(({ task }) => task.id);
 /** Everybody's way through everybody: CLI, registry, scheduler, agent. */
 const works = () =>
   retry(30_000, async () => {
-    for (const slot of (await cluster.json<{ task: { id: string } }[]>(['ps', 'app'])).map(({ task }) => task.id)) {
-      expect(await cluster.berth(['exec', slot, 'echo', 'through'])).toContain('through');
+    for (const id of await taskIds()) {
+      expect(await cluster.berth(['exec', id, 'echo', 'through'])).toContain('through');
     }
   });
 
 describe('certificates that end within the minute', () => {
   it('are renewed on every host while everything runs on', async () => {
     const before = await untouched();
-    const ends = [endOf(manager, 'registry'), endOf(manager, 'node'), endOf(worker, 'node')];
+    const all = () => Promise.all([endOf(manager, 'registry'), endOf(manager, 'node'), endOf(worker, 'node')]);
+    const ends = await all();
     for (const until = Date.now() + (lifetimeS + 10) * 1_000; Date.now() < until; await sleep(5_000)) await nodes();
-    expect(endOf(manager, 'registry')).toBeGreaterThan(ends[0] ?? 0);
-    expect(endOf(manager, 'node')).toBeGreaterThan(ends[1] ?? 0);
-    expect(endOf(worker, 'node')).toBeGreaterThan(ends[2] ?? 0);
+    for (const [i, end] of (await all()).entries()) expect(end).toBeGreaterThan(ends[i] ?? 0);
     await ready();
     await works();
     expect(await untouched()).toBe(before);
@@ -96,7 +97,7 @@ describe('certificates that end within the minute', () => {
       ['down', 'app'],
       ['certificate', 'ls'],
       ['cluster', 'token'],
-      ['exec', 'app_keep', 'true'],
+      ['exec', (await taskIds())[0] ?? '', 'true'],
     ]) {
       expect((await cluster.tryBerth([...forbidden, ...as])).code, forbidden.join(' ')).toBe(5);
     }
@@ -141,7 +142,7 @@ describe('certificates that end within the minute', () => {
     });
     expect((await nodes()).find(({ hostname }) => hostname === worker.name)?.status).not.toBe('ready');
     const { token } = await cluster.json<{ token: string }>(['cluster', 'token']);
-    writeFileSync(join(worker.dir, 'berth/join-token'), `${token}\n`);
+    await worker.exec(['sh', '-c', `echo ${token} >${stateOf(worker)}/join-token`]);
     await ready();
     expect((await nodes()).find(({ hostname }) => hostname === worker.name)?.id).toBe(workerId);
     await works();
@@ -152,9 +153,8 @@ describe('certificates that end within the minute', () => {
 describe('a rotation of the CAs', () => {
   it('replaces both while everything runs, and ends with the old ones trusted by nobody', async ({ task }) => {
     const before = await untouched();
-    const issuerOf = (host: Host, folder: string): string =>
-      readFileSync(join(host.dir, 'berth/certs', folder, 'ca.pem'), 'utf8');
-    const old = issuerOf(manager, 'registry');
+    await cluster.berth(['cluster', 'operator', '--socket', agentSocket(cluster.stateDir)]);
+    const old = await pemOf(manager, 'registry/ca.pem');
     await cluster.berth(['certificate', 'issue', 'operator', 'idle']);
     const started = Date.now();
     const waiting = await cluster.tryBerth(['cluster', 'rotate-ca', '--timeout', '25s']);
@@ -173,7 +173,7 @@ describe('a rotation of the CAs', () => {
       [worker, 'node'],
     ] as const) {
       const trusted = await retry(30_000, async () => {
-        const pem = issuerOf(host, folder);
+        const pem = await pemOf(host, `${folder}/ca.pem`);
         expect(pem.match(/BEGIN CERTIFICATE/gu)).toHaveLength(1);
         return pem;
       });

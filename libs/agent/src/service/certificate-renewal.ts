@@ -87,6 +87,7 @@ export class CertificateRenewal {
     const { clock, rng, log, onTrouble } = this.#o;
     const random = rng.next();
     const retry = new RetryPause({ clock, rng, maxMs: retryMsMax });
+    let said: string | undefined;
     while (!signal.aborted) {
       try {
         const wait = (await this.#dueAtMs(random)) - clock.wall();
@@ -96,11 +97,15 @@ export class CertificateRenewal {
         }
         await this.#renew(signal);
         retry.succeeded();
+        said = undefined;
         onTrouble(undefined);
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
-        if (retry.first) log.warn({ error: error.message }, 'the certificate could not be renewed; trying again');
+        // What stands in the way changes: first the registry is away, then the certificate has ended.
+        if (error.reason !== said)
+          log.warn({ error: error.message }, 'the certificate could not be renewed; trying again');
+        said = error.reason;
         onTrouble(error.message);
         await retry.pause(signal);
       }
