@@ -23,6 +23,7 @@ import {
   createKey,
   hashTokenSecret,
   newTokenSecret,
+  readCertificate,
   signIdentity,
   signSubject,
 } from '@berth/identity';
@@ -33,7 +34,7 @@ import type { ClosableDialer, RpcServer } from '@berth/rpc';
 import { bind, createDialer, dialPinned, memoryTls, startServer } from '@berth/rpc';
 import { connectEtcd } from '@berth/store-etcd';
 import type { EtcdServer, NatsServer } from '@berth/testing-hosts';
-import { freePort, startEtcd, startNats } from '@berth/testing-hosts';
+import { freePort, recordFigures, startEtcd, startNats } from '@berth/testing-hosts';
 import { natsUsersConf } from '@berth/workload';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -386,6 +387,7 @@ describe('registry and network-manager as processes', () => {
   const catalog = () => operator.client(rpc.catalog, cluster.registry);
   const listed = async () => (await catalog().listMembers({})).members.map(({ identity }) => identity);
   let joined: JoinResponse;
+  let nodeKey = '';
   let agent: PlayedAgent;
   let nodeDialer: ClosableDialer;
 
@@ -409,6 +411,7 @@ describe('registry and network-manager as processes', () => {
       logger,
     });
     const key = await createKey();
+    nodeKey = key;
     const csr = Buffer.from(await createCsr(key));
     const client = dialer.client(rpc.join, {
       identity: cluster.registry.identity,
@@ -545,6 +548,66 @@ describe('registry and network-manager as processes', () => {
       const { nodes } = await catalog().listNodes({});
       expect(nodes).toMatchObject([{ id: joined.nodeId, status: NodeStatus.NODE_STATUS_READY }]);
     });
+  });
+
+  it('shut out who was revoked: streams at once, at each service; and nobody else', async ({ task }) => {
+    const ann = await cluster.dialer({ role: 'operator', name: 'ann' });
+    const bob = await cluster.dialer({ role: 'operator', name: 'bob' });
+    const streams = (dialer: ClosableDialer): AsyncIterator<unknown>[] => [
+      dialer
+        .client(rpc.catalog, cluster.registry)
+        .watch({ hello, scopes: ['none'] })
+        [Symbol.asyncIterator](),
+      dialer
+        .client(rpc.network, cluster.networkManager)
+        .watch({ hello, scopes: ['none'] })
+        [Symbol.asyncIterator](),
+    ];
+    const [anns, bobs] = [streams(ann), streams(bob)];
+    await Promise.all([...anns, ...bobs].map((stream) => stream.next()));
+    const startMs = performance.now();
+    const holder = { $case: 'identity', value: 'operator:ann' } as const;
+    await operator.client(rpc.certificate, cluster.registry).revokeCertificate({ holder });
+    /** Reads a stream to its end, through what mirrors are told once a second. */
+    const endOf = async (stream: AsyncIterator<unknown>): Promise<unknown> => {
+      try {
+        while (!(await stream.next()).done);
+        return 'ended';
+      } catch (error) {
+        return error;
+      }
+    };
+    for (const error of await Promise.all(anns.map(endOf))) {
+      expect(error).toMatchObject({ code: 'PermissionDenied', reason: 'REVOKED' });
+    }
+    const endedMs = performance.now() - startMs;
+    expect(endedMs).toBeLessThan(2_000);
+    recordFigures(task, { revokedStreamsEndMs: Math.round(endedMs) });
+    const refused = ann.client(rpc.network, cluster.networkManager).listNetworks({});
+    await expect(refused).rejects.toMatchObject({ reason: 'REVOKED' });
+    await bob.client(rpc.network, cluster.networkManager).listNetworks({});
+    for (const dialer of [ann, bob]) dialer.close();
+    for (const stream of bobs) await stream.return?.();
+  });
+
+  it('give a node whose certificate has ended a new one, by its key and a token', async () => {
+    const { dialer } = await dialPinned({
+      addresses: [cluster.address('join')],
+      identity: cluster.registry.identity,
+      caDigest: caDigest(cluster.ca.certPem),
+      clock,
+      rng,
+      logger,
+    });
+    const target = { identity: cluster.registry.identity, addresses: () => [cluster.address('join')] };
+    const client = dialer.client(rpc.join, target);
+    const { nodeId } = joined;
+    const asked = { tokenSecret: cluster.secret, nodeId, hello };
+    const { certificatePem } = await client.rejoin({ ...asked, csr: await createCsr(nodeKey) });
+    expect(readCertificate(certificatePem).commonName).toBe(`node:${nodeId}`);
+    const foreign = client.rejoin({ ...asked, csr: await createCsr(await createKey()) });
+    await expect(foreign).rejects.toMatchObject({ reason: 'FOREIGN_KEY' });
+    dialer.close();
   });
 
   it('stop when they are told to, with 0', async () => {
