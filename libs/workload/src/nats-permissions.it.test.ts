@@ -271,6 +271,20 @@ describe('nats-server with the generated configuration', () => {
     }
     await sleep(500);
     expect(heard).toEqual([]);
+    // A reader who means well gets the first event of the copy, from a consumer of its own.
+    const good = await dial(await certificateOf(reader));
+    await good.ask(hello);
+    await good.ask('SUB _INBOX.good.> 1');
+    const config = { durable_name: 'good', ack_policy: 'explicit', deliver_policy: 'all' };
+    const create = JSON.stringify({ stream_name: 'BERTH_REGISTRY', config });
+    const api = '$JS.API.CONSUMER';
+    await good.ask(`PUB ${api}.DURABLE.CREATE.BERTH_REGISTRY.good _INBOX.good.a ${create.length}\r\n${create}`);
+    let answers = '';
+    good.socket.on('data', (data) => {
+      answers += String(data);
+    });
+    await good.ask(`PUB ${api}.MSG.NEXT.BERTH_REGISTRY.good _INBOX.good.b 1\r\n1`);
+    await eventually(() => /H?MSG berth\.registry\.changes\.\S+ 1 \$JS\.ACK\.BERTH_REGISTRY\.good/u.test(answers));
     // What the owner says is heard all the same.
     await log?.append({ ...event('copied-3'), expectedLastSequence: last });
     await eventually(() => heard.length > 0);
