@@ -12,6 +12,7 @@ export const schema = z.object({
     .describe('Folder of the agent; in a container bound at the same path as on the host.'),
   advertise: z
     .string()
+    .regex(/^(\d{1,3}(\.\d{1,3}){3})?$/u, 'must be an IPv4 address')
     .default('')
     .describe(
       'Address of this host, where it serves and others reach it; when joining: the one on the way to the cluster.',

@@ -403,6 +403,8 @@ describe('setup', () => {
     [[], { networkPool: '10.64.0.0' }, 'BAD_CIDR'],
     // What the network-manager would refuse, at every start, for good.
     [[], { networkPool: '10.64.0.1/10' }, 'BAD_CIDR'],
+    [[], { advertiseAddress: 'h1.example' }, 'BAD_ADDRESS'],
+    [[], { advertiseAddress: '198.18.0.256' }, 'BAD_ADDRESS'],
     [[], { rangePrefix: 9 }, 'BAD_NETWORK_SETTINGS'],
     [[], { rangePrefix: 24, blockPrefix: 23 }, 'BAD_NETWORK_SETTINGS'],
     [[], { blockPrefix: 30 }, 'BAD_NETWORK_SETTINGS'],

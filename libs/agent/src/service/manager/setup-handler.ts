@@ -9,6 +9,7 @@ import type {
 import type { CallerContext, Clock, Identity, Logger, Rng } from '@berth/kernel';
 import { BerthError, newId } from '@berth/kernel';
 import { defaultNetworkSettings, networkSettings } from '@berth/workload';
+import { parseIp } from '../../domain/network/bridges.ts';
 import { overlappingRoute } from '../../domain/pool.ts';
 import type { PhaseBoard } from '../phase.ts';
 import type { ClusterState, StateFiles } from '../state-files.ts';
@@ -132,6 +133,13 @@ export class SetupHandler implements SetupServiceImplementation<CallerContext> {
         {
           reason: 'BAD_ADDRESS',
         },
+      );
+    }
+    if (parseIp(advertise) === undefined) {
+      throw new BerthError(
+        'InvalidArgument',
+        `${JSON.stringify(advertise)} is no IPv4 address. Remedy: name the one at which others reach this host by number`,
+        { reason: 'BAD_ADDRESS' },
       );
     }
     return {
