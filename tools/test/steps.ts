@@ -34,7 +34,7 @@ export const steps: readonly Step[] = [
   },
   vitest('it', 'contract suites against real etcd, NATS, Docker and kernel', 10 * minuteMs),
   vitest('e2e', 'the whole of Berth on a host of its own', 15 * minuteMs),
-  vitest('hosts', 'the whole of Berth on several hosts, with their faults', 10 * minuteMs),
+  vitest('hosts', 'the whole of Berth on several hosts, with their faults', 10 * minuteMs, { BERTH_SHORT: '1' }),
 ];
 
 function check(name: string, what: string, argv: readonly string[], limitMs: number): Step {
@@ -49,8 +49,8 @@ function check(name: string, what: string, argv: readonly string[], limitMs: num
   };
 }
 
-function vitest(name: string, what: string, limitMs: number): Step {
-  return { name, what, run: () => runVitest({ project: name, limitMs }) };
+function vitest(name: string, what: string, limitMs: number, env: VitestRun['env'] = {}): Step {
+  return { name, what, run: () => runVitest({ project: name, limitMs, env }) };
 }
 
 export interface VitestRun {
