@@ -1,4 +1,4 @@
-import { isIPv4 as isIpv4 } from 'node:net';
+import { isIPv4 } from 'node:net';
 import type { DockerNetworks, TaskNetwork } from '@berth/agent';
 import {
   BridgeTaskNetwork,
@@ -132,13 +132,17 @@ export async function wireNetwork(
 /** Hosts of the cluster, and the ports of its parts: those that the member list names, and those that this host gives to
  *  its own, which are the same on all hosts unless somebody has set them. */
 function partsOf({ members, config }: Base): { addresses: string[]; ports: number[] } {
-  const named = members.members.map(({ address }) => address);
+  const named = members.members.flatMap(({ address }) => {
+    const at = address.lastIndexOf(':');
+    const [ip, port] = [address.slice(0, at), Number(address.slice(at + 1))];
+    return isIPv4(ip) && Number.isInteger(port) ? [{ ip, port }] : [];
+  });
   const ports = Object.entries(config).flatMap(([key, value]) =>
     key.endsWith('Port') && typeof value === 'number' ? [value] : [],
   );
   return {
-    addresses: [...new Set(named.map((address) => address.slice(0, address.lastIndexOf(':'))).filter(isIpv4))],
-    ports: [...new Set([...ports, ...named.map((address) => Number(address.slice(address.lastIndexOf(':') + 1)))])],
+    addresses: [...new Set(named.map(({ ip }) => ip))],
+    ports: [...new Set([...ports, ...named.map(({ port }) => port)])],
   };
 }
 
