@@ -45,12 +45,13 @@ export default defineConfig({
         },
       },
       {
-        // The whole of Berth on several hosts, with their faults: one after the other on one cluster that all share.
+        // The whole of Berth on several hosts, with their faults: one after the other on a cluster that all of a process
+        // share. The full run measures, so it has the machine for itself.
         test: {
           name: 'hosts',
           include: [hosts],
           exclude: process.env['BERTH_SHORT'] ? [...skip, ...long] : skip,
-          maxWorkers: 1,
+          maxWorkers: process.env['BERTH_FULL'] ? 1 : atATime,
           isolate: false,
           testTimeout: 900_000,
           hookTimeout: 600_000,
