@@ -6,7 +6,7 @@ import { retry } from '../cluster.ts';
 const httpPorts = { registry: 7403, scheduler: 7413, 'network-manager': 7423 } as const;
 type ServiceName = keyof typeof httpPorts;
 
-/** The control plane of a manager, seen and hurt from outside Berth: by its containers and what they say of themselves. */
+/** The control plane of a manager, two replicas of each service, seen and hurt from outside Berth: by its containers and what they say of themselves. */
 export class ControlPlane {
   readonly #host: Host;
 
@@ -26,7 +26,7 @@ export class ControlPlane {
   }
 
   /** Waits until every replica of every service says that it is ready. */
-  async allReady(): Promise<void> {
+  async ready(): Promise<void> {
     await retry(60_000, async () => {
       for (const service of Object.keys(httpPorts) as ServiceName[]) {
         for (const { port } of replicasOf(service)) await this.#get(port, '/readyz');
@@ -42,6 +42,20 @@ export class ControlPlane {
       if (pid !== undefined) await this.#host.tryExec(['kill', '-9', pid]);
       await sleep(200);
     }
+  }
+
+  /** Keeps etcd, NATS and all services down, as `keepKilling` does, until `end` is called. */
+  async switchOff(): Promise<{ end(): Promise<void> }> {
+    const killAll = 'ids=$(docker ps --quiet --filter label=berth.static=true) && [ -z "$ids" ] || docker kill $ids';
+    const loop = this.#host.spawn(['sh', '-c', `while :; do ${killAll}; sleep 0.2; done`], { stdio: 'ignore' });
+    await sleep(1_000);
+    return {
+      end: () =>
+        new Promise((resolve) => {
+          loop.once('close', () => resolve());
+          loop.kill('SIGKILL');
+        }),
+    };
   }
 
   /** Freezes a static task: it holds its connections and says nothing. */
