@@ -53,9 +53,9 @@ async function removeRules(): Promise<void> {
   const { code, stdout } = await tryRun(['iptables', '-w', '-S', 'DOCKER-USER']);
   if (code !== 0) return;
   for (const rule of stdout.split('\n').filter((line) => line.includes(`"berth ${clusterId}"`))) {
-    const [from, to] = [/-i (\S+)/u.exec(rule)?.[1] ?? '', /-o (\S+)/u.exec(rule)?.[1] ?? ''];
-    const match = ['-i', from, '-o', to, '-m', 'comment', '--comment', `berth ${clusterId}`, '-j', 'ACCEPT'];
-    await run(['iptables', '-w', '-D', 'DOCKER-USER', ...match]);
+    // As iptables prints it after `-A DOCKER-USER`: words, those with a blank in quotes.
+    const words = [...rule.matchAll(/"([^"]*)"|(\S+)/gu)].map(([, quoted, plain]) => quoted ?? plain ?? '');
+    await run(['iptables', '-w', '-D', 'DOCKER-USER', ...words.slice(2)]);
   }
 }
 
