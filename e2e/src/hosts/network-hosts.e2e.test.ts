@@ -12,6 +12,9 @@ const healedMs = 5_000;
 const idleMs = 20_000;
 const upAndDown = rounds(4, 50);
 
+/** Says the caller's address and how many bytes it sent, up to a line's end. */
+const listener = `["node", "-e", "require('node:net').createServer((s) => { let n = 0; s.on('error', () => {}); s.on('data', (d) => { n += d.length; if (d.includes(10)) s.end(s.remoteAddress + ' ' + n); }); }).listen(8080, '0.0.0.0')"]`;
+
 /** 6 web replicas, redis and a caller on each host; the caller can send any packet. */
 const shop = (name: string, backend: string) => `
 name: ${name}
@@ -24,13 +27,31 @@ ${helloService}
     stop_signal: SIGKILL
   caller:
     image: berth/guestbook:dev
-    entrypoint: ["node", "-e", "require('node:net').createServer((s) => { let n = 0; s.on('error', () => {}); s.on('data', (d) => { n += d.length; if (d.includes(10)) s.end(s.remoteAddress + ' ' + n); }); }).listen(8080, '0.0.0.0')"]
+    entrypoint: ${listener}
     cap_add: [NET_ADMIN]
     stop_signal: SIGKILL
     deploy: { mode: global }
 networks:
   default:
     driver_opts: { berth.backend: ${backend} }
+`;
+/** api is on both networks, on each host. */
+const tiers = (backend: string) => `
+name: tiers
+services:
+${['web', 'api', 'db']
+  .map(
+    (service) => `  ${service}:
+    image: berth/guestbook:dev
+    entrypoint: ${listener}
+    stop_signal: SIGKILL
+    deploy: { mode: global }
+    networks: [${{ web: 'front', api: 'front, back', db: 'back' }[service]}]
+`,
+  )
+  .join('')}networks:
+  front: { driver_opts: { berth.backend: ${backend} } }
+  back: { internal: true }
 `;
 const stranger = `
 name: stranger
@@ -48,7 +69,9 @@ interface Container {
   readonly host: Host;
   readonly id: string;
   readonly hostname: string;
+  /** On its networks, the first to call it at. */
   readonly ip: string;
+  readonly ips: readonly string[];
 }
 
 let rig: Rig;
@@ -60,12 +83,12 @@ beforeAll(async () => {
   await rig.up(stranger);
 });
 afterAll(async () => {
-  for (const name of [...backends, 'stranger', 'round']) await cluster.tryBerth(['down', name]);
+  for (const name of [...backends, 'stranger', 'round', 'tiers']) await cluster.tryBerth(['down', name]);
 });
 
 /** Running containers of a service, host by host. */
 async function containers(stack: string, service: string): Promise<Container[]> {
-  const format = '{{.Id}} {{.Config.Hostname}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
+  const format = '{{.Id}} {{.Config.Hostname}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}';
   const found = await Promise.all(
     cluster.hosts.map(async (host) => {
       const filters = ['--filter', `label=berth.stack=${stack}`, '--filter', `label=berth.service=${service}`];
@@ -73,8 +96,8 @@ async function containers(stack: string, service: string): Promise<Container[]> 
       if (ids.length === 0) return [];
       const lines = (await host.docker(['inspect', '--format', format, ...ids])).trim().split('\n');
       return lines.map((line) => {
-        const [id = '', hostname = '', ip = ''] = line.split(' ');
-        return { host, id, hostname, ip };
+        const [id = '', hostname = '', ...ips] = line.trim().split(' ');
+        return { host, id, hostname, ips, ip: ips[0] ?? '' };
       });
     }),
   );
@@ -154,6 +177,32 @@ async function echoes(container: Container): Promise<number> {
   const [names = '', values = ''] = table.trim().split('\n');
   return Number(values.split(' ')[names.split(' ').indexOf('InEchos')] ?? Number.NaN);
 }
+
+it.each(backends)('a container on several networks calls and answers on each over hosts (%s)', async (backend) => {
+  await rig.up(tiers(backend));
+  const [web, api, db] = (await Promise.all(['web', 'api', 'db'].map((name) => containers('tiers', name)))) as [
+    Container[],
+    Container[],
+    Container[],
+  ];
+  const range = (ip: string) => ip.split('.').slice(0, 3).join('.');
+  const on = (each: Container, network: Container) => ({
+    ...each,
+    ip: each.ips.find((ip) => range(ip) === range(network.ip)) ?? '',
+  });
+  for (const [i, caller] of api.entries()) {
+    const other = (i + 1) % api.length;
+    for (const peers of [web, db] as const) {
+      const peer = peers[other] as Container;
+      const own = on(caller, peer);
+      expect([caller.ips.length, await send(caller, peer, 10)]).toEqual([2, `${own.ip} 10`]);
+      expect(await send(peer, own, 65_536)).toBe(`${peer.ip} 65536`);
+    }
+    // The networks stay apart all the same.
+    expect(await send(web[i] as Container, db[other] as Container, 10)).toBe('');
+  }
+  await rig.down('tiers');
+});
 
 it('no container reaches a part of Berth on another host', async () => {
   const [forger] = await containers('stranger', 'forger');
