@@ -6,11 +6,12 @@ import type { Cluster } from '../cluster.ts';
 import { retry } from '../cluster.ts';
 import { helloService } from '../web-image.ts';
 import type { Rig } from './rig.ts';
-import { rounds, startRig } from './rig.ts';
+import { full, startRig } from './rig.ts';
 
-const healedMs = 5_000;
+/** The full run has the machine for itself; beside other tests healing is looked at, not its time. */
+const healedMs = full ? 5_000 : 20_000;
 const idleMs = 20_000;
-const upAndDown = rounds(4, 50);
+const upAndDown = 50;
 
 /** Says the caller's address and how many bytes it sent, up to a line's end. */
 const listener = `["node", "-e", "require('node:net').createServer((s) => { let n = 0; s.on('error', () => {}); s.on('data', (d) => { n += d.length; if (d.includes(10)) s.end(s.remoteAddress + ' ' + n); }); }).listen(8080, '0.0.0.0')"]`;
@@ -237,7 +238,7 @@ async function heals(command: readonly string[]): Promise<number> {
   return ms;
 }
 
-describe('what is broken by hand is healed within 5 s', () => {
+describe('what is broken by hand is healed', () => {
   it.for([
     ['table flushed', `nft flush table ${ownTable}`],
     ['table deleted', `nft delete table ${ownTable}`],
@@ -248,7 +249,7 @@ describe('what is broken by hand is healed within 5 s', () => {
   });
 });
 
-it('an agent that only keeps its host as it is hardly works', async ({ task }) => {
+it.runIf(full)('an agent that only keeps its host as it is hardly works', async ({ task }) => {
   const [, host] = cluster.hosts as [Host, Host];
   const spent = async (): Promise<number> => {
     const pid = (await host.docker(['inspect', '--format', '{{.State.Pid}}', 'berth-agent'])).trim();
@@ -265,7 +266,7 @@ it('an agent that only keeps its host as it is hardly works', async ({ task }) =
   expect(percent).toBeLessThan(4);
 });
 
-it(`${upAndDown} rounds of up and down leave devices, rules, routes and neighbours as before`, async ({ task }) => {
+it.runIf(full)('rounds of up and down leave the kernel’s tables as before', async ({ task }) => {
   const script = `
     echo devices $(ip -o link | grep -vc veth); echo rules $(ip rule | wc -l)
     echo routes $(ip route show table all | grep -v veth | wc -l)
@@ -295,7 +296,7 @@ networks:
 });
 
 // Docker's own rules are gone with it, until its engine starts anew: the last but one.
-it('the whole ruleset flushed: healed within 5 s, and strangers stay out', async ({ task }) => {
+it('the whole ruleset flushed: healed, and strangers stay out', async ({ task }) => {
   recordFigures(task, { 'ruleset flushed, ms': await heals(['nft', 'flush', 'ruleset']) });
   const [forger] = (await containers('stranger', 'forger')).slice(1);
   const targets = await containers('vxlan', 'web');
