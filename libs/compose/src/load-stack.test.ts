@@ -424,3 +424,13 @@ test('no file, a bad namespace and a stack over 1 MiB are refused', () => {
   const result = load(`services:\n${services}\n`, { readFile });
   expect(result).toMatchObject({ ok: false, problems: [{ message: /more than 1 MiB/ }] });
 });
+
+test('variables are filled in below services, networks and volumes whose names start with x-', () => {
+  for (const text of [
+    'services: {x-web: {image: a, environment: {A: $NOPE}}}',
+    'services: {web: {image: a, networks: {x-n: {aliases: [$NOPE]}}}}\nnetworks: {x-n: }',
+    'services: {web: {image: a}}\nvolumes: {x-v: {labels: {a: $NOPE}}}',
+  ]) {
+    expect(load(text)).toMatchObject({ ok: false, problems: [{ message: 'the variable NOPE is not set' }] });
+  }
+});

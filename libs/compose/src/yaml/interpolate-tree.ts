@@ -7,7 +7,8 @@ import type { Entry, Node, ScalarNode } from './tree.ts';
 import { childPath } from './tree.ts';
 
 /** Maps whose keys are the user's own words, so that an `x-` key is no extension. */
-const freeMaps = /(^|\.)(environment|labels|sysctls|driver_opts|extra_hosts)$/;
+const freeMaps =
+  /(^|\.)(environment|labels|sysctls|driver_opts|extra_hosts)$|^(services|networks|volumes)$|^services.+\.(networks|depends_on)$/;
 
 /** Fills in the variables of every text value; extensions (`x-` keys) are left alone, as nothing reads them. */
 export function interpolateTree<T extends Node>(
