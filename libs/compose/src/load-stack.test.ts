@@ -434,3 +434,8 @@ test('variables are filled in below services, networks and volumes whose names s
     expect(load(text)).toMatchObject({ ok: false, problems: [{ message: 'the variable NOPE is not set' }] });
   }
 });
+
+test('a tmpfs larger than a number can say is a problem, not a crash', () => {
+  const result = load('services:\n  web:\n    image: a\n    tmpfs: /x:size=99999999999p\n');
+  expect(result).toMatchObject({ ok: false, problems: [{ line: 4, key: 'services.web.tmpfs' }] });
+});

@@ -42,7 +42,11 @@ export function parseBytes(text: string): Parsed<number> {
   const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(text);
   if (match === null) return { ok: false, message: `"${text}" is not a number of bytes`, remedy };
   const [, amount = '', unit = ''] = match;
-  return { ok: true, value: Math.floor(Number(amount) * 1024 ** (unitPowers[unit.toLowerCase()] ?? 0)) };
+  const value = Math.floor(Number(amount) * 1024 ** (unitPowers[unit.toLowerCase()] ?? 0));
+  if (!Number.isSafeInteger(value)) {
+    return { ok: false, message: `${text} bytes is more than any machine has`, remedy: 'check the unit; 512m is 512 MiB' };
+  }
+  return { ok: true, value };
 }
 
 /** Compose cpus (`0.5`, "2") in thousandths of a core. */
