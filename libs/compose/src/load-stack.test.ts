@@ -439,3 +439,10 @@ test('a tmpfs larger than a number can say is a problem, not a crash', () => {
   const result = load('services:\n  web:\n    image: a\n    tmpfs: /x:size=99999999999p\n');
   expect(result).toMatchObject({ ok: false, problems: [{ line: 4, key: 'services.web.tmpfs' }] });
 });
+
+test('nothing is mounted over / however it is spelled', () => {
+  for (const volume of ['d://', '/.', '/h:/a/..']) {
+    const result = load(`services: {web: {image: a, volumes: ["${volume}"]}}\nvolumes: {d: }`);
+    expect(result).toMatchObject({ ok: false, problems: [{ message: 'nothing can be mounted over /' }] });
+  }
+});

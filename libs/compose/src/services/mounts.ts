@@ -67,7 +67,7 @@ function shortMount(field: Field, surroundings: Surroundings): Mount | undefined
   if (target === undefined || !target.startsWith('/')) {
     return field.fail(`the target "${target ?? ''}" is not an absolute path`, shortRemedy);
   }
-  if (target === '/') return field.fail('nothing can be mounted over /', shortRemedy);
+  if (resolve('/', target) === '/') return field.fail('nothing can be mounted over /', shortRemedy);
   const options = mode === undefined ? {} : shortOptions(field, mode);
   if (source === undefined || source === '') {
     return parts.length === 1
