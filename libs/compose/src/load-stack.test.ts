@@ -446,3 +446,9 @@ test('nothing is mounted over / however it is spelled', () => {
     expect(result).toMatchObject({ ok: false, problems: [{ message: 'nothing can be mounted over /' }] });
   }
 });
+
+test('what follows an exposed port or a tmpfs option is not dropped', () => {
+  for (const key of ['expose: ["80/tcp/udp"]', 'tmpfs: /x:ro=no', 'tmpfs: /x:size=1m=2', 'tmpfs: /x:nodev=1']) {
+    expect(load(`services:\n  web:\n    image: a\n    ${key}\n`)).toMatchObject({ ok: false, problems: [{ line: 4 }] });
+  }
+});

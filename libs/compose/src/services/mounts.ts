@@ -206,14 +206,14 @@ function tmpfsMount(field: Field): Mount | undefined {
   }
   const spec = { tmpfsSizeBytes: 0, tmpfsMode: 0, readOnly: false };
   for (const option of split < 0 ? [] : text.slice(split + 1).split(',')) {
-    const [name = '', value = ''] = option.split('=', 2);
+    const [, name = '', value = ''] = /^([^=]*)=?(.*)$/.exec(option) ?? [];
     if (name === 'size') {
       const bytes = parseBytes(value);
       if (bytes.ok) spec.tmpfsSizeBytes = bytes.value;
       else field.fail(bytes.message, bytes.remedy);
     } else if (name === 'mode' && /^[0-7]{3,4}$/.test(value)) spec.tmpfsMode = Number.parseInt(value, 8);
-    else if (name === 'ro') spec.readOnly = true;
-    else if (!['rw', 'noexec', 'nosuid', 'nodev'].includes(name)) {
+    else if (option === 'ro') spec.readOnly = true;
+    else if (!['rw', 'noexec', 'nosuid', 'nodev'].includes(option)) {
       field.fail(
         `the tmpfs option "${option}" is not supported`,
         'use size=64m, mode=1777, ro, rw, noexec, nosuid, nodev',

@@ -155,7 +155,8 @@ export function readExpose(field: Field | undefined): ServedPort[] {
 }
 
 function parseExposed(text: string): Parsed<{ readonly range: Range; readonly protocol: string }> {
-  const [ports = '', protocol = 'tcp'] = text.split('/', 2);
+  const split = text.indexOf('/');
+  const [ports, protocol] = split < 0 ? [text, 'tcp'] : [text.slice(0, split), text.slice(split + 1)];
   if (!Object.hasOwn(protocols, protocol.toLowerCase())) {
     return { ok: false, message: `"${protocol}" is not a protocol`, remedy: 'use tcp, udp or sctp' };
   }

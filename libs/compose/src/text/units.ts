@@ -44,7 +44,11 @@ export function parseBytes(text: string): Parsed<number> {
   const [, amount = '', unit = ''] = match;
   const value = Math.floor(Number(amount) * 1024 ** (unitPowers[unit.toLowerCase()] ?? 0));
   if (!Number.isSafeInteger(value)) {
-    return { ok: false, message: `${text} bytes is more than any machine has`, remedy: 'check the unit; 512m is 512 MiB' };
+    return {
+      ok: false,
+      message: `${text} bytes is more than any machine has`,
+      remedy: 'check the unit; 512m is 512 MiB',
+    };
   }
   return { ok: true, value };
 }
