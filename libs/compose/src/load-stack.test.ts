@@ -452,3 +452,8 @@ test('what follows an exposed port or a tmpfs option is not dropped', () => {
     expect(load(`services:\n  web:\n    image: a\n    ${key}\n`)).toMatchObject({ ok: false, problems: [{ line: 4 }] });
   }
 });
+
+test('a bad profile is said although its service is left out', () => {
+  const result = load('services:\n  a: {image: a}\n  web:\n    image: a\n    profiles: [my profile]\n');
+  expect(result).toMatchObject({ ok: false, problems: [{ line: 5, key: 'services.web.profiles[0]' }] });
+});

@@ -161,6 +161,7 @@ function readServices(
     } else {
       inactive.add(name);
       root.report.forget(field.path);
+      readProfiles(field); // a profile that nothing can activate is said all the same
     }
   }
   if (entries.length === 0 && (servicesField === undefined || servicesField.node.kind === 'map')) {
@@ -170,12 +171,16 @@ function readServices(
 }
 
 function isActive(service: Field, wanted: readonly string[]): boolean {
-  const profiles = (service.get('profiles')?.items() ?? []).flatMap((item) => {
+  const profiles = readProfiles(service);
+  return profiles.length === 0 || wanted.includes('*') || profiles.some((profile) => wanted.includes(profile));
+}
+
+function readProfiles(service: Field): string[] {
+  return (service.get('profiles')?.items() ?? []).flatMap((item) => {
     const profile = item.filled();
     if (profile !== undefined && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(profile)) {
       item.fail(`"${profile}" cannot be a profile`, 'use letters, digits, "_", "." and "-"');
     }
     return profile ?? [];
   });
-  return profiles.length === 0 || wanted.includes('*') || profiles.some((profile) => wanted.includes(profile));
 }
