@@ -457,3 +457,8 @@ test('a bad profile is said although its service is left out', () => {
   const result = load('services:\n  a: {image: a}\n  web:\n    image: a\n    profiles: [my profile]\n');
   expect(result).toMatchObject({ ok: false, problems: [{ line: 5, key: 'services.web.profiles[0]' }] });
 });
+
+test('a dependency of the map form without anything under it is refused, as docker compose does', () => {
+  const result = load('services:\n  db: {image: a}\n  web:\n    image: a\n    depends_on:\n      db:\n');
+  expect(result).toMatchObject({ ok: false, problems: [{ line: 6, key: 'services.web.depends_on.db' }] });
+});
