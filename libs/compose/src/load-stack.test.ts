@@ -462,3 +462,8 @@ test('a dependency of the map form without anything under it is refused, as dock
   const result = load('services:\n  db: {image: a}\n  web:\n    image: a\n    depends_on:\n      db:\n');
   expect(result).toMatchObject({ ok: false, problems: [{ line: 6, key: 'services.web.depends_on.db' }] });
 });
+
+test('a chain of dependencies may be longer than the stack is deep', () => {
+  const lines = Array.from({ length: 12_000 }, (_, i) => ` s${10_000 + i}: {image: x, depends_on: [s${10_001 + i}]}\n`);
+  expect(load(`services:\n${lines.join('')} s22000: {image: x}\n`)).toHaveProperty('ok');
+});

@@ -2,6 +2,7 @@ import type { ExposedPort, NetworkSpec, Protocol, VolumeSpec } from '@berth/cont
 import { DependencyCondition, MountType, NetworkMode, RestartCondition } from '@berth/contracts/workload';
 import type { Field } from './field.ts';
 import type { Declared } from './resources.ts';
+import type { PlacedDependency } from './services/depends-on.ts';
 import { conditionName } from './services/depends-on.ts';
 import { protocolName } from './services/ports.ts';
 import type { ServiceDraft } from './services/service.ts';
@@ -124,23 +125,28 @@ function checkReachable(awaited: ServiceDraft, condition: DependencyCondition, f
 }
 
 function checkCycles({ services }: StackDraft): void {
+  // Without recursion: a chain may be longer than the stack is deep.
   const done = new Set<string>();
-  const path: string[] = [];
-  const visit = (name: string): void => {
-    path.push(name);
-    for (const { service, field } of services.get(name)?.dependsOn ?? []) {
-      const start = path.indexOf(service);
-      if (start >= 0) {
-        const cycle = [...path.slice(start), service].join(' -> ');
-        field.fail(`services wait for each other: ${cycle}`, 'remove one of these dependencies');
-      } else if (services.has(service) && !done.has(service)) {
-        visit(service);
+  for (const start of services.keys()) {
+    const path = new Map<string, Iterator<PlacedDependency>>();
+    const enter = (name: string) => path.set(name, (services.get(name)?.dependsOn ?? []).values());
+    const trail = done.has(start) ? [] : [start];
+    if (trail.length > 0) enter(start);
+    for (let name = trail.at(-1); name !== undefined; name = trail.at(-1)) {
+      const dependency = path.get(name)?.next().value;
+      if (dependency === undefined) {
+        trail.pop();
+        path.delete(name);
+        done.add(name);
+      } else if (path.has(dependency.service)) {
+        const cycle = [...trail.slice(trail.indexOf(dependency.service)), dependency.service].join(' -> ');
+        dependency.field.fail(`services wait for each other: ${cycle}`, 'remove one of these dependencies');
+      } else if (services.has(dependency.service) && !done.has(dependency.service)) {
+        trail.push(dependency.service);
+        enter(dependency.service);
       }
     }
-    path.pop();
-    done.add(name);
-  };
-  for (const name of services.keys()) if (!done.has(name)) visit(name);
+  }
 }
 
 interface HostPort {

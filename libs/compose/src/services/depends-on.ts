@@ -34,7 +34,10 @@ export function readDependsOn(field: Field | undefined): PlacedDependency[] {
 
 function readDependency(service: string, field: Field): PlacedDependency {
   if (field.isNull) {
-    field.fail('nothing is written under this dependency', 'write `condition: service_started`, or make depends_on a list');
+    field.fail(
+      'nothing is written under this dependency',
+      'write `condition: service_started`, or make depends_on a list',
+    );
   }
   field.keys(dependencyLevel);
   const condition = field.get('condition')?.oneOf(conditionNames) ?? 'service_started';
