@@ -467,3 +467,15 @@ test('a chain of dependencies may be longer than the stack is deep', () => {
   const lines = Array.from({ length: 12_000 }, (_, i) => ` s${10_000 + i}: {image: x, depends_on: [s${10_001 + i}]}\n`);
   expect(load(`services:\n${lines.join('')} s22000: {image: x}\n`)).toHaveProperty('ok');
 });
+
+test('an image is a reference that Docker takes', () => {
+  for (const image of ['Nginx', 'nginx:', 'nginx:1:2', 'http://x/y', 'a//b', 'nginx@sha256:zz']) {
+    const result = load(`services:\n  web:\n    image: "${image}"\n`);
+    expect(result, image).toMatchObject({ ok: false, problems: [{ line: 3, key: 'services.web.image' }] });
+  }
+  const digest = 'a'.repeat(64);
+  const good = ['a_b/c__d--e', 'Reg.example:5000/a/b:T_1.2', 'localhost/a', '[::1]:5000/a', `sha256:${digest}`];
+  for (const image of [...good, `ghcr.io/o/n:1@sha256:${digest}`]) {
+    expect(load(`services:\n  web:\n    image: "${image}"\n`), image).toHaveProperty('ok', true);
+  }
+});

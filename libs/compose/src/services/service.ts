@@ -93,6 +93,13 @@ function readContainer(
   };
 }
 
+/** The grammar of Docker's references, by its parts: registry, path, tag, digest. */
+const imageDomain = String.raw`(?:[a-zA-Z0-9][a-zA-Z0-9.-]*|\[[a-fA-F0-9:]+\])(?::\d+)?/`;
+const imagePart = '[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*';
+const imagePattern = new RegExp(
+  String.raw`^(?:${imageDomain})?${imagePart}(?:/${imagePart})*(?::\w[\w.-]{0,127})?(?:@[a-zA-Z][\w+.-]*:[0-9a-fA-F]{32,})?$`,
+);
+
 function readImage(service: Field): string {
   const field = service.get('image');
   if (field === undefined) {
@@ -104,8 +111,11 @@ function readImage(service: Field): string {
     return '';
   }
   const image = field.filled();
-  if (image !== undefined && !/^[a-zA-Z0-9][\w./:@+-]*$/.test(image)) {
-    field.fail(`"${image}" is not an image reference`, 'write [REGISTRY/]NAME[:TAG][@DIGEST], such as postgres:16');
+  if (image !== undefined && !imagePattern.test(image)) {
+    field.fail(
+      `"${image}" is not an image reference`,
+      'write [REGISTRY/]NAME[:TAG][@DIGEST] with the name in lowercase, such as postgres:16',
+    );
   }
   return image ?? '';
 }
