@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import type { Host } from '@berth/testing-hosts';
 
 /** A Docker Engine as any program calls it, over its socket. */
 export class EngineApi {
@@ -63,4 +64,11 @@ export interface EngineEvent {
 /** What a path needs of filters. */
 export function filters(value: Readonly<Record<string, readonly string[]>>): string {
   return `filters=${encodeURIComponent(JSON.stringify(value))}`;
+}
+
+/** Containers that carry the label, on all hosts together. `all`: also those that do not run; default false. */
+export async function countContainers(hosts: readonly Host[], label: string, { all = false } = {}): Promise<number> {
+  const path = `/containers/json?all=${all ? 1 : 0}&${filters({ label: [label] })}`;
+  const lists = await Promise.all(hosts.map((host) => new EngineApi(host.socket).call<object[]>('GET', path)));
+  return lists.flat().length;
 }

@@ -3,7 +3,8 @@ import type { Cluster } from '@berth/e2e/cluster';
 import { startCluster } from '@berth/e2e/cluster';
 import type { Host } from '@berth/testing-hosts';
 import type { Bench } from './bench.ts';
-import { EngineApi, filters } from './engine-api.ts';
+import type { EngineApi } from './engine-api.ts';
+import { countContainers } from './engine-api.ts';
 import { rowOf } from './rows.ts';
 import { setHeartbeat, startSwarm } from './swarm.ts';
 
@@ -58,19 +59,22 @@ async function oneRound(hosts: readonly Host[], contender: Contender): Promise<n
   const others = hosts.filter((host) => host !== victim);
   await contender.up();
   await until(
-    async () => (await running(hosts, contender.label)) === replicas,
+    async () => (await countContainers(hosts, contender.label)) === replicas,
     `${replicas} containers of ${contender.name}`,
   );
-  const before = await running([victim], contender.label);
+  const before = await countContainers([victim], contender.label);
   if (before === 0) throw new Error(`${contender.name} placed nothing on ${victim.name}`);
   const began = performance.now();
   await victim.kill();
-  await until(async () => (await running(others, contender.label)) === replicas, `${contender.name} to take over`);
+  await until(
+    async () => (await countContainers(others, contender.label)) === replicas,
+    `${contender.name} to take over`,
+  );
   const seconds = (performance.now() - began) / 1000;
   await victim.start();
   await until(() => contender.whole(), `${contender.name} to be whole again`);
   await contender.down();
-  await until(async () => (await running(hosts, contender.label)) === 0, `${contender.name} to let go`);
+  await until(async () => (await countContainers(hosts, contender.label)) === 0, `${contender.name} to let go`);
   return seconds;
 }
 
@@ -120,15 +124,6 @@ function swarm(api: EngineApi, name: string, heartbeatSeconds: number): Contende
     },
     down: async () => void (await api.call('DELETE', '/services/failover')),
   };
-}
-
-async function running(hosts: readonly Host[], label: string): Promise<number> {
-  const lists = await Promise.all(
-    hosts.map((host) =>
-      new EngineApi(host.socket).call<object[]>('GET', `/containers/json?${filters({ label: [label] })}`),
-    ),
-  );
-  return lists.flat().length;
 }
 
 async function until(done: () => Promise<boolean>, what: string): Promise<void> {

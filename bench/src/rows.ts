@@ -18,9 +18,6 @@ export interface Row {
   readonly goal: string;
 }
 
-/** What a bench measured in its rounds, for one case and one contender. */
-export type Samples = ReadonlyMap<string, readonly number[]>;
-
 export interface RowOptions {
   readonly bench: string;
   readonly case: string;

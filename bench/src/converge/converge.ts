@@ -1,13 +1,14 @@
 import { startCluster } from '@berth/e2e/cluster';
 import type { Host } from '@berth/testing-hosts';
 import type { Bench } from '../bench.ts';
+import { countContainers } from '../engine-api.ts';
 import type { Row } from '../rows.ts';
 import { rowOf } from '../rows.ts';
 import { berth } from './berth.ts';
 import type { Contender, Load } from './contender.ts';
 import { plain } from './plain.ts';
 import { swarm } from './swarm.ts';
-import { countOn, watchHosts } from './watch-hosts.ts';
+import { watchHosts } from './watch-hosts.ts';
 
 const loads: readonly Load[] = [
   { name: '1 service × 30', services: 1, replicas: 30 },
@@ -51,7 +52,7 @@ export const converge: Bench = {
 };
 
 async function oneRound(hosts: readonly Host[], contender: Contender, load: Load): Promise<Measured> {
-  const left = await countOn(hosts, contender.label);
+  const left = await countContainers(hosts, contender.label, { all: true });
   if (left > 0) throw new Error(`${contender.name}: ${left} containers are left from an earlier round`);
   await contender.prepare(load);
   const watch = watchHosts(hosts, contender, load);

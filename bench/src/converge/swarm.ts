@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '@berth/testing-hosts';
 import { startSwarm } from '../swarm.ts';
 import type { Contender } from './contender.ts';
 import { command, image, serviceNames } from './contender.ts';
 
 const label = 'bench.swarm';
+
 /** Docker's own Swarm mode on the same engines: an overlay network a service, names by DNS round robin (no IPVS here). */
 export async function swarm(hosts: readonly Host[]): Promise<Contender> {
   const api = await startSwarm(hosts);
@@ -47,7 +49,7 @@ export async function swarm(hosts: readonly Host[]): Promise<Contender> {
             break;
           } catch (error) {
             if (tries === 100) throw error;
-            await new Promise((resolve) => setTimeout(resolve, 100));
+            await sleep(100);
           }
         }
       }

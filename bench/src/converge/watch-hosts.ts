@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Host } from '@berth/testing-hosts';
 import type { EngineEvent } from '../engine-api.ts';
-import { EngineApi, filters } from '../engine-api.ts';
+import { EngineApi } from '../engine-api.ts';
 import type { Contender, Load } from './contender.ts';
 
 const resolveScript = join(import.meta.dirname, 'resolve.ts');
@@ -105,14 +105,4 @@ async function resolved(host: Host, container: string, name: string, count: numb
   const said = child.stdout ? await text(child.stdout) : '';
   if (said.trim() === '') throw new Error(`${name} did not come to have ${count} addresses on ${host.name}`);
   return BigInt(said.trim());
-}
-
-/** Containers that carry the label, on any host. */
-export async function countOn(hosts: readonly Host[], label: string): Promise<number> {
-  const lists = await Promise.all(
-    hosts.map((host) =>
-      new EngineApi(host.socket).call<object[]>('GET', `/containers/json?all=1&${filters({ label: [label] })}`),
-    ),
-  );
-  return lists.flat().length;
 }
