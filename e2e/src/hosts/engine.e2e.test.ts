@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '@berth/testing-hosts';
 import { recordFigures } from '@berth/testing-hosts';
+import { Judge } from '@berth/testing-judge';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from '../cluster.ts';
-import { retry } from '../cluster.ts';
+import { retry, startCluster } from '../cluster.ts';
 import type { Rig } from './rig.ts';
 import { startRig } from './rig.ts';
 
@@ -64,5 +65,33 @@ describe('kill -9 of dockerd without live-restore', () => {
       expect(now.map(({ status }) => status?.failedRuns ?? 0)).toEqual([0, 0, 0]);
       expect(now.filter(({ status }, at) => status?.run !== before[at]?.status?.run)).toHaveLength(1);
     });
+  });
+});
+
+describe('kill -9 of dockerd with live-restore', () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster({ dockerdArgs: ['--live-restore'] });
+  });
+  afterAll(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  it('no container stops, the control plane does not either, and the agent works on', async ({ task }) => {
+    const judge = new Judge(cluster);
+    await cluster.berth(['up', '-f', cluster.compose('engine', stack)]);
+    judge.promised(stack);
+    await judge.settled();
+    const running = () => cluster.docker(['ps', '--no-trunc', '--format', '{{.ID}} {{.Names}}']);
+    const [before, containers] = [await judge.snapshot(), await running()];
+    const backAt = await killEngine(cluster.host);
+    await judge.untouched(before);
+    expect(await running()).toBe(containers);
+    const more = stack.replace('name: engine', 'name: more');
+    await cluster.berth(['up', '-f', cluster.compose('more', more), '--timeout', '60s']);
+    recordFigures(task, { 'a new stack runs after ms': Math.round(performance.now() - backAt) });
+    judge.promised(more);
+    await judge.holds();
+    await judge.untouched(before);
   });
 });
