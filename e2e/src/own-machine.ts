@@ -70,6 +70,8 @@ export class OwnMachine {
       HOME: this.#home,
       XDG_CONFIG_HOME: join(this.#home, '.config'),
       BERTH_CACHE_DIR: cache,
+      // Labs on it are its own: who owns one is told by pids, which other machines don't know.
+      BERTH_TEST_DIR: join(this.host.dir, 'labs'),
       NO_COLOR: '1',
     };
     return this.host.tryExec(['env', '--unset=DOCKER_HOST', '--unset=BERTH_CONFIG_DIR', ...argv], {
@@ -113,7 +115,7 @@ const looks = {
   sysctls: `sysctl -a 2>/dev/null | grep -vE '${counters}'`,
   // Namespaces of other labs come and go; "default" is the engine's own note of its host's network.
   mounts:
-    "cut -d' ' -f5- /proc/self/mountinfo | grep -vE '^/run/(netns/berth-lab-|docker/netns/default )' | sed 's/\\(shared\\|master\\):[0-9]*//g' | sort",
+    "cut -d' ' -f5- /proc/self/mountinfo | grep -vE '^/run/(netns( |/berth-lab-)|docker/netns/default )' | sed 's/\\(shared\\|master\\):[0-9]*//g' | sort",
   processes: "ps -eo args= | grep -vE '^(ps|grep|sort|sh)( |$)|<defunct>$' | sort",
   cgroups: "cd /sys/fs/cgroup && find . -type d -not -path '*/sys' | sort",
   folders:

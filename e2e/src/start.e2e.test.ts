@@ -33,6 +33,8 @@ describe('on a machine without an engine', () => {
 
   beforeAll(async () => {
     await prefetchLayers();
+    // For the labs on it.
+    await imageTemplate(images);
     lab = await createLab({ hosts: 1, engine: false });
     machine = await OwnMachine.of(lab);
     before = await machine.state();
@@ -105,6 +107,27 @@ describe('on a machine without an engine', () => {
     recordFigures(task, { 'second npm start, s': seconds(started) });
     expect((await machine.state())['starts']).toBe(containers);
     expect(await messages(machine)).toEqual(['hello from the test']);
+  });
+
+  it('two labs beside it touch nothing of it, nor it them', async () => {
+    const alone = await machine.state();
+    const command = (...args: string[]) => machine.run('npm', 'run', '-s', 'lab', '--', ...args);
+    const names = ['one', 'two'];
+    for (const name of names) await command('up', '--bare', '--hosts', '1', '--name', name);
+    const theirs = ['containers', 'starts', 'engineNetworks', 'volumes', 'images', 'devices', 'addresses', 'routes'];
+    const rules = ['rules', 'nftables', 'iptables', 'sysctls'];
+    const beside = await machine.state();
+    for (const part of [...theirs, ...rules]) expect(beside[part], part).toBe(alone[part]);
+    expect(await messages(machine)).toEqual(['hello from the test']);
+    for (const name of names) {
+      expect(await command('exec', '--name', name, 'h1', 'docker', 'ps', '-aq')).toBe('');
+      await command('down', '--name', name);
+    }
+    // The agent's own short-lived programs come and go.
+    const { processes, ...after } = await machine.state();
+    expect(processes).not.toMatch(/keeper\.ts|berth-lab-/u);
+    const { processes: _, ...expected } = alone;
+    expect(after).toEqual(expected);
   });
 
   it('npm stop leaves the machine as it was, and may be repeated', async ({ task }) => {
