@@ -85,11 +85,26 @@ export class OwnMachine {
   }
 
   /** Everything on the machine that `npm start` could change and `npm stop` must change back, by what it is. */
-  async state(): Promise<Record<string, string>> {
-    const seen: [string, string][] = [];
-    for (const [name, script] of Object.entries(looks)) seen.push([name, await this.shell(script)]);
-    return Object.fromEntries(seen);
+  state(): Promise<Record<string, string>> {
+    return stateOf((script) => this.shell(script), everything);
   }
+}
+
+export type Look = keyof typeof looks;
+
+/** What there is on a machine whose shell this is: all that these look at, and its processes. */
+export async function stateOf(
+  shell: (script: string) => Promise<string>,
+  names: readonly Look[],
+): Promise<Record<string, string>> {
+  const processes = async () =>
+    new Set((await shell('ps -eo pid=,args=')).split('\n').filter((line) => !line.endsWith('<defunct>')));
+  const first = await processes();
+  const seen: [string, string][] = [];
+  for (const name of names) seen.push([name, await shell(looks[name])]);
+  // Those that were there all the while: a program that does its work and ends is in no state of the machine.
+  const lasting = [...(await processes()).intersection(first)].map((line) => line.trim().replace(/^\d+ /u, ''));
+  return { ...Object.fromEntries(seen), processes: lasting.sort().join('\n') };
 }
 
 const docker = (list: string): string => `timeout 10 docker version >/dev/null 2>&1 && { ${list}; } || echo no engine`;
@@ -116,8 +131,8 @@ const looks = {
   // Namespaces of other labs come and go; "default" is the engine's own note of its host's network.
   mounts:
     "cut -d' ' -f5- /proc/self/mountinfo | grep -vE '^/run/(netns( |/berth-lab-)|docker/netns/default )' | sed 's/\\(shared\\|master\\):[0-9]*//g' | sort",
-  processes: "ps -eo args= | grep -vE '^(ps|grep|sort|sh)( |$)|<defunct>$' | sort",
   cgroups: "cd /sys/fs/cgroup && find . -type d -not -path '*/sys' | sort",
   folders:
     'find /run /var/lib /etc/docker "$HOME" -xdev -not -path "$HOME/.npm*" -not -path "*/docker/*" -not -name "*.lock" | sort',
 };
+const everything = Object.keys(looks) as Look[];
