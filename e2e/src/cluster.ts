@@ -53,6 +53,8 @@ export interface Cluster {
   join(host: Host): Promise<string>;
   /** Starts one more host, with the images; {@link join} makes it a node. */
   addHost(): Promise<Host>;
+  /** Takes such a host away, whatever Berth thinks of it. */
+  removeHost(host: Host): Promise<void>;
   /** Ids of the containers of a stack or of one of its services, newest first. */
   containers(stack: string, service?: string): Promise<string[]>;
   /** Runs a command in a container. */
@@ -154,6 +156,11 @@ async function clusterOn(lab: Lab, environment: Readonly<Record<string, string>>
       });
     },
     addHost: () => lab.addHost(),
+    async removeHost(leaver) {
+      const at = hosts.indexOf(leaver);
+      if (at >= 0) hosts.splice(at, 1);
+      await lab.removeHost(leaver);
+    },
     async containers(stack, service) {
       const filters = [`label=berth.stack=${stack}`, ...(service ? [`label=berth.service=${service}`] : [])];
       const args = ['ps', '--quiet', '--no-trunc', ...filters.flatMap((filter) => ['--filter', filter])];

@@ -1,6 +1,6 @@
 import { recordFigures } from '@berth/testing-hosts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startLoad } from './load.ts';
+import { startLoads } from './load.ts';
 import type { Rig } from './rig.ts';
 import { rounds, startRig, webStack } from './rig.ts';
 
@@ -35,16 +35,10 @@ describe('drain', () => {
       const drained = others[(round + 1) % 2] ?? others[0];
       const rest = cluster.hosts.filter((host) => host !== drained && host.initPid !== undefined).slice(0, 2);
       const untouched = await judge.snapshot(rest);
-      const clients = rest.map((host) => {
-        const client = untouched.find(
-          ({ labels, host: name }) => labels['berth.service'] === 'client' && name === host.name,
-        );
-        return { host, container: client?.id ?? '' };
-      });
-      const loads = clients.map(({ host, container }) =>
-        startLoad(host, container, { url: 'http://web/', perSecond: connectionsPerSecond / rest.length }),
+      const load = await startLoads(
+        { hosts: rest, stack, service: 'client' },
+        { url: 'http://web/', perSecond: connectionsPerSecond },
       );
-      await Promise.all(loads.map((load) => load.answered(20)));
       const began = performance.now();
       await cluster.berth(['node', 'drain', drained.name, '--timeout', '60s']);
       const drainedMs = Math.round(performance.now() - began);
@@ -54,14 +48,13 @@ describe('drain', () => {
       await cluster.berth(['node', 'activate', drained.name]);
       judge.included(drained);
       await judge.settled();
-      const results = await Promise.all(loads.map((load) => load.stop()));
-      const count = results.reduce((sum, result) => sum + result.count, 0);
+      const { count, slowestMs, failures } = await load.stop();
       recordFigures(task, {
         [`drained ms (round ${round + 1})`]: drainedMs,
         [`connections (round ${round + 1})`]: count,
-        [`slowest ms (round ${round + 1})`]: Math.max(...results.map(({ slowestMs }) => slowestMs)),
+        [`slowest ms (round ${round + 1})`]: slowestMs,
       });
-      expect(results.flatMap(({ failures }) => failures)).toEqual([]);
+      expect(failures).toEqual([]);
       expect(count).toBeGreaterThan((drainedMs / 1000) * connectionsPerSecond * 0.8);
       await judge.untouched(untouched);
       if (round + 1 < rounds(1, 4)) {

@@ -6,6 +6,13 @@ export interface LoadOptions {
   readonly perSecond: number;
 }
 
+/** Its running container on each host makes its part of the load; of an image with Node. */
+export interface Clients {
+  readonly hosts: readonly Host[];
+  readonly stack: string;
+  readonly service: string;
+}
+
 export interface LoadResult {
   readonly count: number;
   readonly slowestMs: number;
@@ -81,6 +88,29 @@ export function startLoad(host: Host, container: string, { url, perSecond }: Loa
       child.stdin?.end();
       await ended;
       return lastLine() as LoadResult;
+    },
+  };
+}
+
+/** The same from a service's containers on several hosts, together at that rate; resolves when each was answered 20 times. */
+export async function startLoads(clients: Clients, { url, perSecond }: LoadOptions): Promise<Pick<Load, 'stop'>> {
+  const { hosts, stack, service } = clients;
+  const filters = ['--filter', `label=berth.stack=${stack}`, '--filter', `label=berth.service=${service}`];
+  const loads = await Promise.all(
+    hosts.map(async (host) => {
+      const container = (await host.docker(['ps', '--quiet', ...filters])).trim();
+      return startLoad(host, container, { url, perSecond: perSecond / hosts.length });
+    }),
+  );
+  await Promise.all(loads.map((load) => load.answered(20)));
+  return {
+    async stop() {
+      const results = await Promise.all(loads.map((load) => load.stop()));
+      return {
+        count: results.reduce((sum, { count }) => sum + count, 0),
+        slowestMs: Math.max(...results.map(({ slowestMs }) => slowestMs)),
+        failures: results.flatMap(({ failures }) => failures),
+      };
     },
   };
 }

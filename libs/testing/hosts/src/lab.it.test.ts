@@ -134,7 +134,12 @@ test('cables: one way, one pair, one port of a pair; undone at once', async () =
   await until(async () => (await says(7411)) === '7411', 5_000);
   expect(lab.faults).toEqual([]);
   serve.kill('SIGKILL');
-  await other.stop();
+  // Taken away, it is no host of the lab; its number is not given again.
+  await lab.removeHost(other);
+  expect([lab.hosts, existsSync(other.dir)]).toEqual([[host], false]);
+  const next = await lab.addHost();
+  expect(next.name).toBe('h3');
+  await lab.removeHost(next);
 }, 60_000);
 
 test('a container hangs and its engine does not know', async () => {

@@ -43,6 +43,8 @@ export class Lab {
   readonly #directory: OwnedDirectory;
   readonly #options: LabOptions;
   readonly #name: string;
+  /** Hosts ever started: numbers are not given again. */
+  #started = 0;
 
   constructor(directory: OwnedDirectory, options: LabOptions) {
     this.#directory = directory;
@@ -67,8 +69,9 @@ export class Lab {
 
   /** Starts one more host. */
   async addHost(options: HostOptions = {}): Promise<Host> {
-    const index = this.hosts.length + 1;
-    if (index > hostsMax) throw new Error(`a lab has at most ${hostsMax} hosts`);
+    if (this.#started === hostsMax) throw new Error(`a lab has at most ${hostsMax} hosts`);
+    this.#started += 1;
+    const index = this.#started;
     const name = options.name ?? `h${index}`;
     const settings = {
       name,
@@ -88,6 +91,13 @@ export class Lab {
     if (this.#options.template !== undefined) await copyImages(this.#options.template, host.engineData);
     await host.start();
     return host;
+  }
+
+  /** Powers a host off for good: it is no host of the lab any longer, and its disk is gone. */
+  async removeHost(host: Host): Promise<void> {
+    const at = this.hosts.indexOf(host);
+    if (at >= 0) this.hosts.splice(at, 1);
+    await host.stop();
   }
 
   /** The switch silently drops all frames of these; they see no loss of carrier. A power-off doesn't undo it. */
