@@ -49,7 +49,13 @@ function installDependencies() {
 const [script, ...args] = process.argv.slice(2);
 installDependencies();
 const child = spawn(join(bin, 'node'), [join(root, script), ...args], {
-  env: { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}`, NX_DAEMON: 'false' },
+  env: {
+    ...process.env,
+    PATH: `${bin}${delimiter}${process.env.PATH ?? ''}`,
+    NX_DAEMON: 'false',
+    // Modules stay compiled from one program to the next.
+    NODE_COMPILE_CACHE: join(root, '.cache/node'),
+  },
   stdio: 'inherit',
 });
 // Ctrl-C reaches the child too, from the terminal; the child decides when it is done.

@@ -11,9 +11,7 @@ export function berth(
   options: { readonly onLine?: (line: string) => void } = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
-    // Modules stay compiled from one call to the next.
-    const env = { ...process.env, NODE_COMPILE_CACHE: join(root, '.cache/node') };
-    const child = spawn(process.execPath, [main, ...args], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [main, ...args], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     const said: string[] = [];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -1,14 +1,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { guestbookImages, imageTemplate, productImages } from '@berth/deploy/images';
+import { appBundle, guestbookImages, imageTemplate, productImages } from '@berth/deploy/images';
 import { agentSocket } from '@berth/deploy/start';
 import type { ExecOptions, ExecResult, Host, Lab } from '@berth/testing-hosts';
 import { createLab } from '@berth/testing-hosts';
 import { agentRunArguments } from '@berth/workload';
 
 export const images = [...productImages, ...guestbookImages, 'busybox:latest'];
-export const cli = join(import.meta.dirname, '../../apps/cli/src/main.ts');
 
 export interface ClusterOptions {
   /** How many hosts, all of them nodes. Default 1. */
@@ -38,6 +37,8 @@ export interface Cluster {
   readonly images: readonly string[];
   /** State of the manager's agent. */
   readonly stateDir: string;
+  /** The program `berth`, as its image carries it; a script of Node's. */
+  readonly cli: string;
   /** Folder of the operator's contexts. */
   readonly configDir: string;
   /** Runs `berth`, whatever its exit code. */
@@ -105,6 +106,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 
 async function clusterOn(lab: Lab, environment: Readonly<Record<string, string>>): Promise<Cluster> {
   const host = lab.hosts[0] as Host;
+  const cli = join(await appBundle('apps/cli'), 'lib/main.js');
   const hosts = [host];
   const stateDir = join(host.dir, 'berth');
   const configDir = join(lab.dir, 'config');
@@ -134,6 +136,7 @@ async function clusterOn(lab: Lab, environment: Readonly<Record<string, string>>
     host,
     images,
     stateDir,
+    cli,
     configDir,
     tryBerth,
     berth,

@@ -8,7 +8,7 @@ import { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { recordFigures } from '@berth/testing-hosts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from './cluster.ts';
-import { cli, retry, startCluster } from './cluster.ts';
+import { retry, startCluster } from './cluster.ts';
 import { subscriberContext } from './subscriber-context.ts';
 import { helloService } from './web-image.ts';
 
@@ -28,7 +28,7 @@ interface Seen {
 /** `berth events -f` as an outside subscriber with a certificate of its own. */
 async function follow(): Promise<{ readonly seen: Seen[]; end(): Promise<void> }> {
   const env = { BERTH_CONFIG_DIR: await subscriberContext(cluster), NO_COLOR: '1' };
-  const child = cluster.host.spawn([process.execPath, cli, 'events', '-f', '--output', 'json'], {
+  const child = cluster.host.spawn([process.execPath, cluster.cli, 'events', '-f', '--output', 'json'], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecResult } from '@berth/testing-hosts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from '../cluster.ts';
-import { cli, retry } from '../cluster.ts';
+import { retry } from '../cluster.ts';
 import type { Rig } from './rig.ts';
 import { startRig } from './rig.ts';
 
@@ -38,7 +38,7 @@ afterAll(async () => {
 
 /** A shell line on the manager, where `berth` and `docker` are. */
 function shell(line: string, signal?: AbortSignal): Promise<ExecResult> {
-  const script = `berth() { ${process.execPath} ${cli} "$@"; }; ${line}`;
+  const script = `berth() { ${process.execPath} ${cluster.cli} "$@"; }; ${line}`;
   return cluster.host.tryExec(['bash', '-c', script], {
     env: { BERTH_CONFIG_DIR: cluster.configDir, NO_COLOR: '1', TERM: 'xterm' },
     ...(signal ? { signal } : {}),
@@ -80,7 +80,7 @@ describe('logs', () => {
     const said = `${cluster.host.dir}/followed`;
     const more = text.replace('replicas: 6', 'replicas: 7');
     const { stdout } = await shell(`
-      ${process.execPath} ${cli} logs -f --tail 0 app > ${said} & pid=$!
+      ${process.execPath} ${cluster.cli} logs -f --tail 0 app > ${said} & pid=$!
       sleep 3; berth up -d -f ${cluster.compose('app7', more)} > /dev/null
       for i in $(seq 100); do grep -q 'web.7 | line 5' ${said} && break; sleep 0.3; done
       kill -INT $pid; wait $pid; echo code $?; cat ${said}`);
@@ -117,7 +117,7 @@ describe('exec on another host', () => {
     const said = `${cluster.host.dir}/typescript`;
     const seen = `seen() { while ! grep -qa -- "$1" ${said}; do sleep 0.2; done; }; rm -f ${said}; touch ${said}`;
     const inTerminal = (line: string) => `script -qfec ${quote(`stty cols 101 rows 31; ${line}`)} ${said}`;
-    const berth = `${process.execPath} ${cli}`;
+    const berth = `${process.execPath} ${cluster.cli}`;
     const watch = 'tty; stty size; while [ "$(stty size)" = "31 101" ]; do sleep 0.2; done; stty size; exit 9';
     const sized = await shell(
       `${seen}; (seen "^code [0-9]") | ${inTerminal(
@@ -185,7 +185,7 @@ describe('inspect and stats', () => {
     ]);
     expect(once.map(({ name }) => name).sort()).toEqual(names);
     expect(once.every(({ memoryBytes, processes }) => memoryBytes > 0 && processes > 0)).toBe(true);
-    const { stdout } = await shell(`timeout -s INT 10 ${process.execPath} ${cli} stats app -o json; true`);
+    const { stdout } = await shell(`timeout -s INT 10 ${process.execPath} ${cluster.cli} stats app -o json; true`);
     const lines = stdout.trim().split('\n');
     expect(lines.length).toBeGreaterThan(6);
     expect(lines.map((line) => (JSON.parse(line) as { name: string }).name)).toEqual(expect.arrayContaining(names));
