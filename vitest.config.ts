@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// Most of what the tests with real parts do is waiting, so two files run at a time.
-const atATime = 2;
+// Most of what the tests with real parts do is waiting, so more files run at a time than there are cores.
+const atATime = 3;
 const hosts = (name: string) => `e2e/src/hosts/${name}.e2e.test.ts`;
 const allHosts = hosts('**/*');
 // What `npm test`, which says BERTH_SHORT, has time for: the heart of it. `npm run test:full -- hosts` runs all.
@@ -18,6 +18,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{apps,bench,deploy,examples,libs,tools}/**/*.test.ts'],
           exclude: [...skip, '**/*.{it,e2e}.test.ts'],
+          // They leave nothing behind, so that modules are loaded once for all of them.
+          isolate: false,
         },
       },
       {
@@ -46,12 +48,12 @@ export default defineConfig({
       },
       {
         // The whole of Berth on several hosts, with their faults: one after the other on a cluster that all of a process
-        // share. The full run measures, so it has the machine for itself.
+        // share.
         test: {
           name: 'hosts',
-          include: process.env['BERTH_SHORT'] ? shortHosts : [allHosts],
+          include: process.env['BERTH_SHORT'] ? shortHosts : [allHosts, 'tools/lab/*.e2e.test.ts'],
           exclude: skip,
-          maxWorkers: process.env['BERTH_FULL'] ? 1 : atATime,
+          maxWorkers: 1,
           isolate: false,
           testTimeout: 900_000,
           hookTimeout: 600_000,
