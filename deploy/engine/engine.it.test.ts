@@ -59,7 +59,8 @@ async function state(): Promise<Record<string, string>> {
     routes: 'ip route show table all',
     sysctls:
       'sysctl -a 2>/dev/null | grep -vE "random|entropy|nr_|_count|dentry|inode|file-nr|pty|ns_last_pid|netfilter.nf_log|perf_|fs.quota"',
-    mounts: 'cut -d" " -f5- /proc/self/mountinfo | sort',
+    // Namespaces of other labs come and go.
+    mounts: `cut -d' ' -f5- /proc/self/mountinfo | grep -v '^/run/netns/berth-lab-' | sed 's/shared:[0-9]*//' | sort`,
     processes: 'ps -eo args= | grep -E "dockerd|containerd|docker-proxy" | grep -v grep || true',
     folders: `find /run /etc/docker /var/lib -maxdepth 1 -not -name "*.lock"; ls -A ${host.dir}`,
     cgroups: `find /sys/fs/cgroup -type d -path '*${basename(lab.dir)}*' -name 'berth-dev*' -o -type d -name docker`,
