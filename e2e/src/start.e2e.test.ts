@@ -50,6 +50,8 @@ describe('on a machine without an engine', () => {
       const { code, stderr } = await machine.tryRun('npm', 'start');
       expect(stderr).toMatch(/^Another program listens on 127\.0\.0\.1, port 8080, where Berth would\.$/mu);
       expect(code).toBe(1);
+      // What goes on running is seen, or nobody would know of one that `npm stop` forgot.
+      expect((await machine.state())['processes']).toContain('createServer()');
     } finally {
       other.kill('SIGKILL');
       await once(other, 'close');
