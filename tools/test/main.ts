@@ -7,7 +7,7 @@ import type { Tally } from './vitest-report.ts';
 import { addTallies, singleCheck } from './vitest-report.ts';
 
 process.chdir(root);
-const steps = phases.flat();
+const steps = phases.flat(2);
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !steps.some((step) => step.name === name));
 if (unknown.length > 0) {
@@ -23,10 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 let interrupted = false;
 const rows: { name: string; tally: Tally; seconds: number }[] = [];
-for (const phase of phases) {
-  const chosen = phase.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
-  if (!interrupted) await Promise.all(chosen.map(runOne));
-}
+for (const lanes of phases) await Promise.all(lanes.map(runLane));
 // Whatever a crashed test left on this machine.
 await runStep(['node', 'tools/test/sweep.ts'], 120_000);
 
@@ -43,6 +40,12 @@ for (const failure of sum.failures) console.log(`FAILED · ${failure}`);
 if (interrupted) console.log('interrupted: the sum is not that of a whole run');
 console.log(`${sum.passed} passed, ${sum.failed} failed`);
 process.exitCode = interrupted || sum.failed > 0 || sum.passed === 0 ? 1 : 0;
+
+async function runLane(lane: readonly Step[]): Promise<void> {
+  for (const step of lane) {
+    if (!interrupted && (wanted.length === 0 || wanted.includes(step.name))) await runOne(step);
+  }
+}
 
 async function runOne({ name, what, run }: Step): Promise<void> {
   console.log(`\n── ${name}: ${what}`);

@@ -16,33 +16,37 @@ export interface Step {
 
 const minuteMs = 60_000;
 
-/** Everything that `npm test` checks, quick things first: one phase after the other, the steps of a phase side by side. */
-export const phases: readonly (readonly Step[])[] = [
-  [check('lint', 'Biome: rules, format, boundaries', ['biome', 'check', '--error-on-warnings', '.'], minuteMs)],
-  [
-    check(
-      'types',
-      'TypeScript, every project',
-      ['nx', 'run-many', '-t', 'typecheck', '--output-style=static'],
-      5 * minuteMs,
-    ),
-  ],
-  [check('wire', 'buf breaking against the last release', ['node', 'tools/proto/breaking.ts'], minuteMs)],
-  [vitest('unit', 'tests beside the code', 5 * minuteMs)],
-  [
-    {
-      name: 'programs',
-      what: 'etcd, NATS, Docker and tools of the kernel',
-      run: async () => singleCheck(await ensurePrograms()),
-    },
-  ],
-  // Those on several hosts mostly wait, for one host after the other.
-  [
-    vitest('it', 'contract suites against real etcd, NATS, Docker and kernel', 10 * minuteMs),
-    vitest('hosts', 'the whole of Berth on several hosts, with their faults', 10 * minuteMs, { BERTH_SHORT: '1' }),
-  ],
-  [vitest('e2e', 'the whole of Berth on a host of its own', 15 * minuteMs)],
+const first: readonly Step[] = [
+  check('lint', 'Biome: rules, format, boundaries', ['biome', 'check', '--error-on-warnings', '.'], minuteMs),
+  check(
+    'types',
+    'TypeScript, every project',
+    ['nx', 'run-many', '-t', 'typecheck', '--output-style=static'],
+    5 * minuteMs,
+  ),
+  check('wire', 'buf breaking against the last release', ['node', 'tools/proto/breaking.ts'], minuteMs),
+  vitest('unit', 'tests beside the code', 5 * minuteMs),
+  {
+    name: 'programs',
+    what: 'etcd, NATS, Docker and tools of the kernel',
+    run: async () => singleCheck(await ensurePrograms()),
+  },
 ];
+
+const realParts: readonly Step[] = [
+  vitest('it', 'contract suites against real etcd, NATS, Docker and kernel', 10 * minuteMs),
+  vitest('e2e', 'the whole of Berth on a host of its own', 15 * minuteMs),
+];
+
+const severalHosts: readonly Step[] = [
+  vitest('hosts', 'the whole of Berth on several hosts, with their faults', 10 * minuteMs, { BERTH_SHORT: '1' }),
+];
+
+/**
+ * Everything that `npm test` checks, quick things first: one phase after the other, the lanes of a phase side by side, the
+ * steps of a lane one after the other. Tests on several hosts mostly wait, for one host or another, so they have a lane.
+ */
+export const phases: readonly (readonly (readonly Step[])[])[] = [[first], [realParts, severalHosts]];
 
 function check(name: string, what: string, argv: readonly string[], limitMs: number): Step {
   return {

@@ -338,7 +338,7 @@ async function received(container: Container): Promise<number> {
   return Number(text);
 }
 
-const rounds = process.env['BERTH_FULL'] ? 50 : 10;
+const rounds = process.env['BERTH_FULL'] ? 50 : 4;
 it(`${rounds} rounds of up and down leave everything as before`, async ({ task }) => {
   const fresh = await createLab({ hosts: 2, engine: false });
   const before = machines;
