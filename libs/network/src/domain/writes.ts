@@ -70,6 +70,15 @@ export function takeBlock(network: Stored<Network>, lease: Lease, holder: Stored
   return writes.update(holders, { ...holder.value, blocks: [...holder.value.blocks, block] }, holder);
 }
 
+/**
+ * Writes nothing: fails if the block is not held as it was read. The node may have given it back a moment ago, which a
+ * mirror that lags does not show yet; told that it holds the block still, it would use one that is nobody's.
+ */
+export function confirmLease(lease: Stored<Lease>): WriteSet {
+  const { modRevision, value } = lease;
+  return new WriteSet(networkOwner).compare({ kind: 'unchanged', key: leases.keyOf(value), modRevision });
+}
+
 /** The node is now reached elsewhere: fails if the block is not held as it was read. */
 export function moveLease(lease: Stored<Lease>, to: Pick<Lease, 'address' | 'vxlanPort'>): WriteSet {
   const { address, vxlanPort } = to;

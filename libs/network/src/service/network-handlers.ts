@@ -26,7 +26,7 @@ import { pickRange } from '../domain/ranges.ts';
 import type { Stored } from '../domain/records.ts';
 import { holders, leases, networks, stored } from '../domain/records.ts';
 import { claimId, holderId } from '../domain/tables.ts';
-import { growNetwork, moveLease, releaseBlock, takeBlock } from '../domain/writes.ts';
+import { confirmLease, growNetwork, moveLease, releaseBlock, takeBlock } from '../domain/writes.ts';
 import type { NetworkManager } from './network-manager.ts';
 
 /** Rounds of deciding and losing before a LeaseBlock gives up with Conflict; its caller tries again. */
@@ -86,10 +86,10 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
     if (manager.hasLeft(nodeId)) throw new BerthError('PermissionDenied', 'node has left', { reason: 'NODE_LEFT' });
     for (let attempt = 0; attempt < leaseAttemptsMax && !signal.aborted; attempt++) {
       const { network, lease, writes, final } = this.#decide(request, nodeId, attempt);
-      if (!writes) return { network: network.value, lease };
       const result = await store.txn(writes.group());
       if (result.committed) {
-        revision = await manager.feed.waitFor({ epoch: revision.epoch, revision: result.revision }, signal);
+        const at = writes.empty ? undefined : { epoch: revision.epoch, revision: result.revision };
+        revision = await manager.feed.waitFor(at, signal);
         if (final) return { network: network.value, lease };
       } else {
         await clock.sleep(1 + rng.next() * Math.min(raceBackoffMaxMs, 2 ** attempt), signal);
@@ -108,7 +108,7 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
   ): {
     readonly network: Stored<Network>;
     readonly lease: Lease | undefined;
-    readonly writes?: WriteSet;
+    readonly writes: WriteSet;
     readonly final?: boolean;
   } {
     const { manager, settings, rng } = this.#options;
@@ -128,7 +128,9 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
     switch (decision.kind) {
       case 'held': {
         const { value } = decision.lease;
-        if (value.address === address && value.vxlanPort === vxlanPort) return { network, lease: value };
+        if (value.address === address && value.vxlanPort === vxlanPort) {
+          return { network, lease: value, writes: confirmLease(decision.lease), final: true };
+        }
         const writes = moveLease(decision.lease, { address, vxlanPort });
         return { network, lease: { ...value, address, vxlanPort }, writes, final: true };
       }

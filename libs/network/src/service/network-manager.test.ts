@@ -7,7 +7,7 @@ import { Node, NodeStatus } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { Stack } from '@berth/contracts/scheduler';
 import { NetworkSpec } from '@berth/contracts/workload';
-import type { CallerContext, Identity } from '@berth/kernel';
+import type { CallerContext, Clock, Identity, MirrorOptions, MirrorStep } from '@berth/kernel';
 import { MemoryLogger, MemoryStore, SeededRng, VirtualClock } from '@berth/memory';
 import { networkSettings } from '@berth/workload';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -80,11 +80,29 @@ async function* watchNodes(left: readonly string[], signal: AbortSignal): AsyncG
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 }
 
+/** A store whose news takes its time. */
+class SlowStore extends MemoryStore {
+  readonly #clock: Clock;
+  lagMs = 0;
+
+  constructor(clock: Clock) {
+    super({ clock });
+    this.#clock = clock;
+  }
+
+  override async *mirror(prefix: string, options: MirrorOptions): AsyncGenerator<MirrorStep, void, undefined> {
+    for await (const step of super.mirror(prefix, options)) {
+      if (this.lagMs > 0) await this.#clock.sleep(this.lagMs, options.signal);
+      yield step;
+    }
+  }
+}
+
 function setUp(options: { replicas?: number; pool?: string } = {}) {
   const end = new AbortController();
   ends.push(end);
   const clock = new VirtualClock();
-  const store = new MemoryStore({ clock });
+  const store = new SlowStore(clock);
   const scheduler = new FakeScheduler();
   const settings = networkSettings({ pool: options.pool ?? '10.64.0.0/10', rangePrefix: 22, blockPrefix: 26 });
   const failures: unknown[] = [];
@@ -197,6 +215,20 @@ describe('network-manager', () => {
     expect((await handlers.listLeases({}, node('a'))).leases).toEqual([moved]);
     await handlers.release({ networkId, block, leaseId: id }, node('a'));
     expect((await keys()).filter((key) => /block|holder/u.test(key))).toEqual([]);
+  });
+
+  it('a block that was given back is leased anew, also where the mirror does not show that it was', async () => {
+    const { clock, store, scheduler, handlers } = setUp();
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const ask = () => run(clock, handlers.lease({ stackId: 's1', network: 'default' }, node('a')));
+    const { lease: first } = await ask();
+    store.lagMs = 200;
+    const { networkId, block, id: leaseId } = first!;
+    await handlers.release({ networkId, block, leaseId }, node('a'));
+    const { lease: second } = await ask();
+    expect(second?.id).not.toBe(leaseId);
+    expect((await handlers.listLeases({}, node('a'))).leases).toEqual([second]);
   });
 
   it('a node that has left holds nothing, and gets nothing', async () => {
