@@ -45,3 +45,39 @@ it('numbers what it announces, and goes on above a session that stands where its
   abort.abort();
   await running;
 });
+
+it('a call that failed may have been carried out: what came back meanwhile is announced all the same', async () => {
+  const clock = new VirtualClock();
+  const held = new Map<string, boolean>();
+  let answers = true;
+  const announceEndpoints = async ({ full, endpoints, withdrawn }: AnnounceEndpointsRequest) => {
+    if (full) held.clear();
+    for (const { taskId, healthy } of endpoints) held.set(taskId, healthy);
+    for (const { taskId } of withdrawn) held.delete(taskId);
+    if (!answers) throw new BerthError('DeadlineExceeded', 'no answer in time', { reason: 'DEADLINE' });
+    return { revision: undefined };
+  };
+  const announcer = new EndpointAnnouncer({
+    client: { announceEndpoints } as never,
+    synced: () => true,
+    clock,
+    rng: new SeededRng(1),
+    log: new MemoryLogger(),
+  });
+  const abort = new AbortController();
+  const running = announcer.run(abort.signal);
+  const say = async (healthy: boolean) => {
+    announcer.set([Endpoint.fromPartial({ taskId: 't1', networkId: 'n1', healthy })]);
+    await clock.advance(50);
+  };
+  await say(true);
+  answers = false;
+  await say(false);
+  expect(held).toEqual(new Map([['t1', false]]));
+  answers = true;
+  await say(true);
+  await clock.advance(5_000);
+  expect(held).toEqual(new Map([['t1', true]]));
+  abort.abort();
+  await running;
+});

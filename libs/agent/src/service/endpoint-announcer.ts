@@ -83,6 +83,8 @@ export class EndpointAnnouncer {
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
+        // It may have been carried out, all or in part: what is held of us is not known any more.
+        this.#announced = undefined;
         if (error.reason === 'STALE_ANNOUNCEMENT') this.#session = Number(error.details['session']) + 1;
         if (retry.first) log.warn({ error: error.message }, 'endpoints wait for the registry');
         this.#wake.notify();
