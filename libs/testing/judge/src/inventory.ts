@@ -73,7 +73,10 @@ function linesOf(kind: string, lines: readonly string[]): string[] {
       // Not the lab's own, nor the engine's: those go with its containers.
       return plain.filter((path) => !/^(?:\/var)?\/run\/(?:netns\/berth-l|docker\/netns\/)/u.test(path));
     case 'firewall':
-      return plain.filter((line) => line !== '}' && !line.startsWith('#'));
+      // The policy of FORWARD is the engine's own: `drop` where it was the one that turned forwarding on.
+      return plain
+        .filter((line) => line !== '}' && !line.startsWith('#'))
+        .map((line) => line.replace(/^(type filter hook forward priority filter;) policy \w+;$/u, '$1'));
     default:
       return plain;
   }

@@ -118,6 +118,10 @@ describe('a kernel', () => {
       'table inet berth-1 {',
       '\tset bridges {',
       '\t}',
+      '\ttype filter hook forward priority filter - 10; policy accept;',
+      '}',
+      'table ip filter {',
+      '\t\ttype filter hook forward priority filter; policy drop;',
       '}',
     ].join('\n');
     expect(parseKernel(output)).toEqual({
@@ -126,7 +130,13 @@ describe('a kernel', () => {
       neighbour: ['198.19.0.66 dev vx1 lladdr 02:ab:c6:13:00:42 PERMANENT'],
       forwarding: ['02:ab:c6:13:00:42 dev vx1 dst 198.18.0.12 self permanent'],
       namespace: ['/run/berth/netns/n1'],
-      firewall: ['table inet berth-1 {', 'set bridges {'],
+      firewall: [
+        'table inet berth-1 {',
+        'set bridges {',
+        'type filter hook forward priority filter - 10; policy accept;',
+        'table ip filter {',
+        'type filter hook forward priority filter;',
+      ],
     });
   });
 });
