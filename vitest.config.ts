@@ -1,7 +1,5 @@
 import { defineConfig } from 'vitest/config';
 
-// Most of what the tests with real parts do is waiting, so more files run at a time than there are cores.
-const atATime = 3;
 const hosts = (name: string) => `e2e/src/hosts/${name}.e2e.test.ts`;
 const allHosts = hosts('**/*');
 // What `npm test`, which says BERTH_SHORT, has time for: the heart of it. `npm run test:full -- hosts` runs all.
@@ -28,7 +26,8 @@ export default defineConfig({
           name: 'it',
           include: ['{apps,deploy,examples,libs,tools}/**/*.it.test.ts'],
           exclude: skip,
-          maxWorkers: atATime,
+          // Most of what they do is waiting, so more files run at a time than there are cores.
+          maxWorkers: 3,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
@@ -39,7 +38,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['{apps,deploy,e2e,examples,libs}/**/*.e2e.test.ts'],
           exclude: [...skip, allHosts],
-          maxWorkers: atATime,
+          maxWorkers: 2,
           // One process for many files: in each, those that leave a cluster as they found it share one.
           isolate: false,
           testTimeout: 300_000,
