@@ -93,9 +93,9 @@ async function usageOf(host: Host, pids: ReadonlyMap<Part, readonly string[]>): 
         host.exec(['cat', `/proc/${pid}/stat`]),
       ]);
       kib += Number(/^Pss:\s+(\d+)/mu.exec(rollup)?.[1]);
-      // utime and stime are fields 14 and 15; the name before them may hold spaces.
+      // utime and stime are fields 14 and 15, those of ended children 16 and 17; the name before them may hold spaces.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      ticks += Number(fields[11]) + Number(fields[12]);
+      for (const field of fields.slice(11, 15)) ticks += Number(field);
     }
     // Linux counts in hundredths of a second (USER_HZ) everywhere.
     usage.set(part, { mib: kib / 1024, cpuSeconds: ticks / 100 });
