@@ -16,7 +16,8 @@ export interface Step {
 
 const minuteMs = 60_000;
 
-const first: readonly Step[] = [
+/** Everything that `npm test` checks, quick things first. */
+export const steps: readonly Step[] = [
   check('lint', 'Biome: rules, format, boundaries', ['biome', 'check', '--error-on-warnings', '.'], minuteMs),
   check(
     'types',
@@ -31,22 +32,10 @@ const first: readonly Step[] = [
     what: 'etcd, NATS, Docker and tools of the kernel',
     run: async () => singleCheck(await ensurePrograms()),
   },
-];
-
-const realParts: readonly Step[] = [
   vitest('it', 'contract suites against real etcd, NATS, Docker and kernel', 10 * minuteMs),
   vitest('e2e', 'the whole of Berth on a host of its own', 15 * minuteMs),
-];
-
-const severalHosts: readonly Step[] = [
   vitest('hosts', 'the whole of Berth on several hosts, with their faults', 10 * minuteMs, { BERTH_SHORT: '1' }),
 ];
-
-/**
- * Everything that `npm test` checks, quick things first: one phase after the other, the lanes of a phase side by side, the
- * steps of a lane one after the other. Tests on several hosts mostly wait, for one host or another, so they have a lane.
- */
-export const phases: readonly (readonly (readonly Step[])[])[] = [[first], [realParts, severalHosts]];
 
 function check(name: string, what: string, argv: readonly string[], limitMs: number): Step {
   return {
