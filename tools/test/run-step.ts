@@ -7,7 +7,7 @@ export interface Ended {
 }
 
 const killAfterMs = 20_000;
-let running: number | undefined;
+const running = new Set<number>();
 
 /**
  * Runs a command in a process group of its own, its output on this terminal. At `limitMs` the group is told to end, and
@@ -27,7 +27,7 @@ export function runStep(
     });
     let timedOut = false;
     let kill: NodeJS.Timeout | undefined;
-    running = child.pid;
+    if (child.pid !== undefined) running.add(child.pid);
     const limit = setTimeout(() => {
       timedOut = true;
       signalGroup(child.pid, 'SIGTERM');
@@ -37,15 +37,15 @@ export function runStep(
     child.on('close', (code) => {
       clearTimeout(limit);
       clearTimeout(kill);
-      running = undefined;
+      if (child.pid !== undefined) running.delete(child.pid);
       resolve({ code: code ?? undefined, timedOut });
     });
   });
 }
 
-/** Passes a signal on to the step that runs, if any. */
+/** Passes a signal on to the steps that run, if any. */
 export function signalRunning(signal: NodeJS.Signals): void {
-  signalGroup(running, signal);
+  for (const pid of running) signalGroup(pid, signal);
 }
 
 function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {

@@ -16,8 +16,7 @@ export interface Step {
 
 const minuteMs = 60_000;
 
-/** Everything that `npm test` checks, quick things first. */
-export const steps: readonly Step[] = [
+const checks: readonly Step[] = [
   check('lint', 'Biome: rules, format, boundaries', ['biome', 'check', '--error-on-warnings', '.'], minuteMs),
   check(
     'types',
@@ -26,16 +25,35 @@ export const steps: readonly Step[] = [
     5 * minuteMs,
   ),
   check('wire', 'buf breaking against the last release', ['node', 'tools/proto/breaking.ts'], minuteMs),
-  vitest('unit', 'tests beside the code', 5 * minuteMs),
   {
     name: 'programs',
     what: 'etcd, NATS, Docker and tools of the kernel',
     run: async () => singleCheck(await ensurePrograms()),
   },
-  vitest('it', 'contract suites against real etcd, NATS, Docker and kernel', 10 * minuteMs),
-  vitest('e2e', 'the whole of Berth on a host of its own', 15 * minuteMs),
-  vitest('hosts', 'the whole of Berth on several hosts, with their faults', 10 * minuteMs, { BERTH_SHORT: '1' }),
 ];
+
+const partly: readonly Step[] = [
+  vitest({ project: 'unit', limitMs: 10 * minuteMs, yielding: true }, 'tests beside the code'),
+  vitest(
+    { project: 'it', limitMs: 15 * minuteMs, yielding: true },
+    'contract suites against real etcd, NATS, Docker and kernel',
+  ),
+];
+
+const wholly: readonly Step[] = [
+  vitest(
+    { project: 'hosts', limitMs: 10 * minuteMs, env: { BERTH_SHORT: '1' } },
+    'the whole of Berth on several hosts, with their faults',
+  ),
+  vitest({ project: 'e2e', limitMs: 15 * minuteMs }, 'the whole of Berth on a host of its own'),
+];
+
+/**
+ * Everything that `npm test` checks: one phase after the other, the lanes of a phase side by side, the steps of a lane one
+ * after the other. The whole of Berth has promises to keep in seconds and waits for them half its time; what runs beside
+ * it takes only the processor time it leaves.
+ */
+export const phases: readonly (readonly (readonly Step[])[])[] = [[checks], [wholly, partly]];
 
 function check(name: string, what: string, argv: readonly string[], limitMs: number): Step {
   return {
@@ -49,8 +67,8 @@ function check(name: string, what: string, argv: readonly string[], limitMs: num
   };
 }
 
-function vitest(name: string, what: string, limitMs: number, env: VitestRun['env'] = {}): Step {
-  return { name, what, run: () => runVitest({ project: name, limitMs, env }) };
+function vitest(run: VitestRun, what: string): Step {
+  return { name: run.project, what, run: () => runVitest(run) };
 }
 
 export interface VitestRun {
@@ -59,14 +77,18 @@ export interface VitestRun {
   readonly paths?: readonly string[];
   readonly limitMs: number;
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether everything else on the machine goes first. Default false. */
+  readonly yielding?: boolean;
 }
 
 /** Runs tests of one vitest project and counts them. */
-export async function runVitest({ project, paths = [], limitMs, env = {} }: VitestRun): Promise<Tally> {
+export async function runVitest(run: VitestRun): Promise<Tally> {
+  const { project, paths = [], limitMs, env = {}, yielding = false } = run;
   const dir = mkdtempSync(join(tmpdir(), 'berth-test-'));
   const file = join(dir, 'report.json');
   try {
-    const argv = ['vitest', 'run', '--project', project, '--reporter=default', '--reporter=json'];
+    const priority = yielding ? ['nice', '-n', '19'] : [];
+    const argv = [...priority, 'vitest', 'run', '--project', project, '--reporter=default', '--reporter=json'];
     const { code, timedOut } = await runStep([...argv, `--outputFile.json=${file}`, ...paths], limitMs, env);
     const late = timedOut ? `${project}: not done within ${limitMs / minuteMs} min` : undefined;
     if (!existsSync(file)) return singleCheck(late ?? `${project}: vitest ended with ${code} and without a report`);
