@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
+import { isBerthError } from '@berth/kernel';
 import type { DecodedPacket, Packet, RecordType } from 'dns-packet';
 import { decode, encode, TRUNCATED_RESPONSE } from 'dns-packet';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -13,10 +14,16 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.closeAll();
 });
 
-const serve = async (table: DnsTable, upstreams: string[] = []) => {
+const serve = async (table: DnsTable, upstreams: string[] = [], tries = 5): Promise<number> => {
   const server = new DnsServer({ table, log: quiet, upstreams: () => upstreams, port: 0 });
+  try {
+    await server.listen(here);
+  } catch (error) {
+    // The port that is free for UDP may be taken for TCP, by a test of something else.
+    if (tries > 1 && isBerthError(error, 'Unavailable')) return serve(table, upstreams, tries - 1);
+    throw error;
+  }
   servers.push(server);
-  await server.listen(here);
   return server.portOf(here) ?? 0;
 };
 const query = (name: string, type: RecordType = 'A', edns?: number): Packet => ({
