@@ -192,6 +192,16 @@ describe('environment', () => {
     expect(result.warnings).toHaveLength(2);
   });
 
+  test('an env_file in the home of the caller', () => {
+    const paths: string[] = [];
+    const readFile = (path: string) => {
+      paths.push(path);
+      return 'A=1\n';
+    };
+    expect(load(one('env_file: ~/e'), { readFile, env: { HOME: '/home/me' } }).ok).toBe(true);
+    expect(paths).toContain('/home/me/e');
+  });
+
   test('a problem inside an env_file names that file and line', () => {
     const result = load(one('env_file: bad.env'), { readFile: () => 'A=1\nB="x\n' });
     if (result.ok) throw new Error('was accepted');

@@ -94,6 +94,7 @@ function load(options: LoadStackOptions, report: Report): StackSpec | undefined 
   const root = rootField(merged, report);
   root.keys(topLevel);
   root.get('name')?.scalar();
+  root.get('version')?.scalar();
   checkStackName(stackName, root.get('name'), top, report);
   const namespace = readNamespace(options, top, report);
   const { services, inactive } = readServices(root, options, env, lookup);

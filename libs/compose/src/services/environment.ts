@@ -1,19 +1,9 @@
-import { resolve } from 'node:path/posix';
 import type { Field } from '../field.ts';
 import { envFileLevel } from '../keys.ts';
 import { parseDotenv } from '../text/dotenv.ts';
-import type { Lookup } from '../text/interpolate.ts';
 import { readPairs, sortedRecord } from './pairs.ts';
-
-/** What a reader of paths and variables needs from the caller. */
-export interface Surroundings {
-  /** The shell's variables over those of `.env`. */
-  readonly lookup: Lookup;
-  /** Absolute folder that relative paths start from. */
-  readonly workingDir: string;
-  /** Reads a file; undefined when there is none. */
-  readonly readFile: (path: string) => string | undefined;
-}
+import type { Surroundings } from './surroundings.ts';
+import { hostPath } from './surroundings.ts';
 
 /** The container's environment: `env_file` in order, then `environment` over it. */
 export function readEnvironment(service: Field, surroundings: Surroundings): Record<string, string> {
@@ -44,8 +34,8 @@ function readEnvFile(field: Field, surroundings: Surroundings, values: Map<strin
   const path = pathField.filled();
   const required = field.get('required')?.boolean() ?? true;
   const format = field.get('format')?.oneOf(['raw']);
-  if (path === undefined) return;
-  const resolved = resolve(surroundings.workingDir, path);
+  const resolved = path === undefined ? undefined : hostPath(pathField, path, surroundings);
+  if (resolved === undefined) return;
   const text = surroundings.readFile(resolved);
   if (text !== undefined) {
     const parsed = parseDotenv({ path: resolved, text }, surroundings.lookup, field.report, format ?? 'dotenv');

@@ -4,7 +4,8 @@ import { MountType } from '@berth/contracts/workload';
 import type { Field } from '../field.ts';
 import { bindLevel, mountLevel, mountTmpfsLevel, mountVolumeLevel } from '../keys.ts';
 import { parseBytes } from '../text/units.ts';
-import type { Surroundings } from './environment.ts';
+import type { Surroundings } from './surroundings.ts';
+import { hostPath } from './surroundings.ts';
 
 /** A mount with the place where it is written. */
 export interface PlacedMount {
@@ -94,7 +95,9 @@ function namedMount(field: Field, source: string, target: string, options: Parti
 
 function shortOptions(field: Field, mode: string): Partial<Mount> {
   const options: { readOnly?: boolean; volumeNocopy?: boolean; propagation?: string } = {};
-  for (const word of mode.split(',')) {
+  const words = mode.split(',');
+  if (words.includes('ro') && words.includes('rw')) roAndRw(field);
+  for (const word of words) {
     if (word === 'ro') options.readOnly = true;
     else if (word === 'nocopy') options.volumeNocopy = true;
     else if (word === 'z' || word === 'Z') field.warn(`${word}: ${selinuxNote}`);
@@ -109,6 +112,10 @@ function shortOptions(field: Field, mode: string): Partial<Mount> {
   return options;
 }
 
+function roAndRw(field: Field): void {
+  field.fail('ro and rw exclude each other', 'keep one of the two');
+}
+
 /** A bind of a path; one that is not absolute in the file is one of the host where the file is. */
 function hostSource(written: string, path: string): Pick<Mount, 'type' | 'source' | 'relativeSource'> {
   return {
@@ -116,18 +123,6 @@ function hostSource(written: string, path: string): Pick<Mount, 'type' | 'source
     source: path,
     relativeSource: written.startsWith('/') ? '' : written,
   };
-}
-
-/** The absolute path of a host path: `~` is the caller's home, relative ones start from the project's folder. */
-function hostPath(field: Field, source: string, { workingDir, lookup }: Surroundings): string | undefined {
-  if (source !== '~' && !source.startsWith('~/')) {
-    if (source.startsWith('~'))
-      return field.fail(`the home of another user (${source}) is not known`, 'write the full path');
-    return resolve(workingDir, source);
-  }
-  const home = lookup('HOME');
-  if (!home?.startsWith('/')) return field.fail('HOME is not set, so "~" is not known', 'write the full path');
-  return resolve(home, `.${source.slice(1)}`);
 }
 
 function longMount(field: Field, surroundings: Surroundings): Mount | undefined {
@@ -205,7 +200,9 @@ function tmpfsMount(field: Field): Mount | undefined {
     return field.fail(`"${target}" is not an absolute path`, 'write the path in the container, such as /run');
   }
   const spec = { tmpfsSizeBytes: 0, tmpfsMode: 0, readOnly: false };
-  for (const option of split < 0 ? [] : text.slice(split + 1).split(',')) {
+  const options = split < 0 ? [] : text.slice(split + 1).split(',');
+  if (options.includes('ro') && options.includes('rw')) roAndRw(field);
+  for (const option of options) {
     const [, name = '', value = ''] = /^([^=]*)=?(.*)$/.exec(option) ?? [];
     if (name === 'size') {
       const bytes = parseBytes(value);

@@ -2,7 +2,7 @@ import type { ExposedPort, PortSpec } from '@berth/contracts/workload';
 import { Protocol } from '@berth/contracts/workload';
 import type { Field } from '../field.ts';
 import { portLevel } from '../keys.ts';
-import { isIp } from '../text/addresses.ts';
+import { canonicalIp, isIp } from '../text/addresses.ts';
 import type { Parsed } from '../text/units.ts';
 
 /** A published port with the place where it is written. */
@@ -108,7 +108,7 @@ function publish(field: Field, { hostIp, published, target, protocol }: ShortPor
       target: target.first + index,
       published: published === undefined ? 0 : published.first + index,
       protocol: protocols[protocol] ?? Protocol.PROTOCOL_TCP,
-      hostIp,
+      hostIp: canonicalIp(hostIp),
     },
   }));
 }

@@ -93,7 +93,8 @@ export function readStopSignal(field: Field | undefined): string {
   const text = field?.scalar()?.toUpperCase();
   if (field === undefined || text === undefined) return '';
   const name = text.replace(/^SIG/, '');
-  const realTime = /^RT(MIN(\+\d{1,2})?|MAX(-\d{1,2})?)$/.test(name);
+  // Docker knows 34 to 64, by their distance from either end.
+  const realTime = /^RT(MIN(\+([1-9]|1[0-5]))?|MAX(-([1-9]|1[0-4]))?)$/.test(name);
   if (signals.has(name) || realTime) return `SIG${name}`;
   if (/^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= 64) return text;
   field.fail(`"${text}" is not a signal`, 'write a name such as SIGTERM or a number from 1 to 64');

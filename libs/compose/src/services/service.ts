@@ -8,7 +8,6 @@ import type { PlacedDependency } from './depends-on.ts';
 import { readDependsOn } from './depends-on.ts';
 import type { Deployment } from './deploy.ts';
 import { readDeployment } from './deploy.ts';
-import type { Surroundings } from './environment.ts';
 import { readEnvironment } from './environment.ts';
 import { readHealthcheck } from './healthcheck.ts';
 import type { PlacedMount } from './mounts.ts';
@@ -27,6 +26,7 @@ import {
   readUser,
   readWorkingDir,
 } from './process.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** A service as read from the file: values with their places, before services are held against each other. */
 export interface ServiceDraft {

@@ -25,6 +25,11 @@ export function isIpv6(text: string): boolean {
   return halves.length === 2 ? groups < 8 : groups === 8;
 }
 
+/** One spelling for each address (RFC 5952): `0:0::1` and `::1` are one. Anything but IPv6 is given back as it is. */
+export function canonicalIp(text: string): string {
+  return isIpv6(text) ? new URL(`http://[${text}]/`).hostname.slice(1, -1) : text;
+}
+
 /** True for an IPv4 or IPv6 address. */
 export function isIp(text: string): boolean {
   return isIpv4(text) || isIpv6(text);

@@ -195,6 +195,9 @@ class Converter {
     }
     const plain = typeof value === 'number' || typeof value === 'boolean' ? value : String(value);
     const text = typeof plain === 'string' ? plain : (node.source ?? String(plain));
+    if (text.includes('\0')) {
+      this.#report.fail(at, path, 'the value holds a zero byte, which no program can be given', 'remove the \\0');
+    }
     const [start, end] = node.range ?? [0, 0];
     return { kind: 'scalar', at, tag, value: plain, text, range: { start, end } };
   }

@@ -108,4 +108,11 @@ export const ports: Bad[] = [
     message: /"service:db" is not supported/,
     remedy: /host or none/,
   },
+  {
+    name: 'one IPv6 port, spelled in two ways',
+    text: web('ports:\n  - "[::1]:80:80"\n  - "[0:0::0001]:80:81" # here'),
+    key: 'services.web.ports[1]',
+    message: /80/,
+    remedy: /./,
+  },
 ];

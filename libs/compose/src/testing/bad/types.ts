@@ -101,4 +101,11 @@ export const types: Bad[] = [
     message: /cannot start with "curl"/,
     remedy: /CMD/,
   },
+  {
+    name: 'a list as version',
+    text: 'version: [1] # here\nservices:\n  web:\n    image: nginx:1\n',
+    key: 'version',
+    message: /expected a text/,
+    remedy: /./,
+  },
 ];
