@@ -38,6 +38,13 @@ const partly: readonly Step[] = [
     { project: 'it', limitMs: 15 * minuteMs, yielding: true },
     'contract suites against real etcd, NATS, Docker and kernel',
   ),
+  {
+    ...vitest(
+      { project: 'hosts', paths: ['e2e/src/hosts/autonomy'], limitMs: 10 * minuteMs },
+      'several hosts without their control plane: a minute of waiting, most of it',
+    ),
+    name: 'autonomy',
+  },
 ];
 
 const wholly: readonly Step[] = [

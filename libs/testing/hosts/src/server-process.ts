@@ -172,12 +172,24 @@ export async function createPlace(kind: string, isolated: boolean): Promise<Plac
   return { address: link?.address ?? '127.0.0.1', link, directory };
 }
 
-/** A TCP port of this address on which nothing listens, below the range that the kernel gives to clients. */
+/**
+ * A TCP port of this address on which nothing listens, below the range that the kernel gives to clients. It is this
+ * process's until it ends: tests that run side by side, each in a process of its own, never get the same.
+ */
 export async function freePort(address = '127.0.0.1'): Promise<number> {
   for (;;) {
     const port = randomInt(20_000, 32_000);
-    if (await canListen(port, address)) return port;
+    if ((await claim(port)) && (await canListen(port, address))) return port;
   }
+}
+
+/** A claim is an abstract socket of the port's name: the kernel lets one process have it, and takes it back from the dead. */
+function claim(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().unref();
+    server.once('error', () => resolve(false));
+    server.listen(`\0berth-test-port-${port}`, () => resolve(true));
+  });
 }
 
 function canListen(port: number, address: string): Promise<boolean> {

@@ -227,7 +227,7 @@ it('a silent network-manager holds up neither healing nor the end of a task', as
   });
   await clock.advance(100);
   expect([released, engine.size]).toEqual([true, 1]);
-  await clock.advance(2_900);
+  await clock.advance(3_900);
   expect(rules.length).toBeGreaterThan(looks + 2);
   await Promise.all(waiting);
   abort.abort();

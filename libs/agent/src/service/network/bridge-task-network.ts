@@ -12,7 +12,7 @@ import type { HostAddress, HostNetwork } from './host-network.ts';
 import type { NameServer } from './ports.ts';
 
 /** How often the host is compared with what it should be: what somebody removed by hand is back within this time. */
-const healIntervalMs = 3_000;
+const healIntervalMs = 4_000;
 /** And how often the engine's networks are: a look that costs the engine more than us. */
 const engineIntervalMs = 15_000;
 /** Changes that come together are programmed together. */
