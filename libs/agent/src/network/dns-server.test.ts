@@ -1,4 +1,6 @@
+import type { Socket } from 'node:dgram';
 import { createSocket } from 'node:dgram';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { connect } from 'node:net';
 import { isBerthError } from '@berth/kernel';
 import type { DecodedPacket, Packet, RecordType } from 'dns-packet';
@@ -160,7 +162,26 @@ describe('DnsServer', () => {
     const upstream = await serve(outside);
     // The kernel refuses to connect to a broadcast address, as it does where there is no route.
     const port = await serve(strangersTo(here), ['255.255.255.255:53', `${here}:${upstream}`]);
-    expect(ips((await udp(port, encode(query('web')))).packet)).toEqual(['198.19.1.1']);
+    expect(ips((await udp(port, encode(query('web.1')))).packet)).toEqual(['198.19.1.1']);
+  });
+
+  it('asks nobody outside for a name without a dot: nothing of that name is there', async () => {
+    const upstream = await serve(withReplicas(1));
+    const port = await serve(strangersTo(here), [`${here}:${upstream}`]);
+    expect(rcode((await udp(port, encode(query('web')))).packet)).toBe(3);
+  });
+
+  it('outlives a packet from port 0, which a container with a raw socket can send', async () => {
+    const sockets: Socket[] = [];
+    const seen = (message: unknown): void => void sockets.push((message as { socket: Socket }).socket);
+    subscribe('udp.socket', seen);
+    const port = await serve(withReplicas(1));
+    unsubscribe('udp.socket', seen);
+    const packet = encode(query('web'));
+    for (const socket of sockets)
+      socket.emit('message', packet, { address: here, port: 0, family: 'IPv4', size: packet.length });
+    // An error here would be nobody's: vitest fails on it.
+    expect(ips((await udp(port, packet)).packet)).toEqual(['198.19.1.1']);
   });
 
   it('outlives an answer that comes when its network is gone', async () => {

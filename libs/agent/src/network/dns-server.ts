@@ -57,7 +57,10 @@ export class DnsServer {
     this.#listeners.set(address, listener);
     tcp.maxConnections = tcpConnectionsMax;
     tcp.on('connection', (socket) => this.#serveTcp(socket, listener));
-    udp.on('message', (message, from) => void this.#serveUdp(udp, message, from));
+    // From port 0, which a raw socket can send from, nobody can be answered.
+    udp.on('message', (message, from) => {
+      if (from.port !== 0) this.#serveUdp(udp, message, from).catch((err: unknown) => this.#refused(from.address, err));
+    });
     try {
       await new Promise<void>((resolve, reject) => {
         udp.once('error', reject);
@@ -106,6 +109,11 @@ export class DnsServer {
     if (answer && this.#isOpen(socket)) socket.send(answer, from.port, from.address);
   }
 
+  /** No packet that a container sends may end the process. */
+  #refused(client: string, err: unknown): void {
+    this.#options.log.warn({ err, client }, 'a query could not be answered');
+  }
+
   /** Its network may have gone while the answer was on its way. */
   #isOpen(socket: UdpSocket): boolean {
     for (const listener of this.#listeners.values()) if (listener.udp === socket) return true;
@@ -123,9 +131,12 @@ export class DnsServer {
       buffered = Buffer.concat([buffered, data]);
       for (let next = takeMessage(buffered); next; next = takeMessage(buffered)) {
         buffered = next.rest;
-        void this.#answer(next.message, client, 'tcp').then((answer) => {
-          if (answer && socket.writable) socket.write(framed(answer));
-        });
+        this.#answer(next.message, client, 'tcp').then(
+          (answer) => {
+            if (answer && socket.writable) socket.write(framed(answer));
+          },
+          (err: unknown) => this.#refused(client, err),
+        );
       }
     });
   }

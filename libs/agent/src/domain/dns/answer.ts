@@ -18,7 +18,8 @@ const ttlSeconds = 0;
 export type DnsDecision = { readonly kind: 'reply'; readonly packet: Packet } | { readonly kind: 'forward' };
 
 /**
- * Answers a query with the view of the container at `clientIp`: names of its networks here, everything else is passed on.
+ * Answers a query with the view of the container at `clientIp`: names of its networks and whatever has no dot in it here,
+ * everything else is passed on.
  * `rotation` turns the order of several addresses, so that callers who take the first spread.
  */
 export function answerQuery(query: DecodedPacket, clientIp: string, table: DnsTable, rotation: number): DnsDecision {
@@ -34,7 +35,10 @@ export function answerQuery(query: DecodedPacket, clientIp: string, table: DnsTa
     return reply(query, [{ type: 'PTR', name: question.name, ttl: ttlSeconds, data: name }]);
   }
   const found = table.lookup(networks, question.name);
-  if (found.kind === 'unknown') return { kind: 'forward' };
+  if (found.kind === 'unknown') {
+    // A name of one label is a service's, of which nothing is there (yet): no resolver outside is to say what it is.
+    return question.name.includes('.') ? { kind: 'forward' } : reply(query, [], rcode.nameError);
+  }
   // The name is ours: what we do not have for it (AAAA, MX, …) does not exist, and no resolver outside is asked.
   if (question.type !== 'A') return reply(query, []);
   const turn = found.ips.length === 0 ? 0 : rotation % found.ips.length;
