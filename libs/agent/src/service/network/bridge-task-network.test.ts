@@ -20,7 +20,19 @@ function setUp() {
   const foreign = new Set<string>();
   const leased: string[] = [];
   /** True: the network-manager is away. */
-  const manager = { away: false, silentReleases: false, held: [] as Lease[], asked: [] as LeaseBlockRequest[] };
+  const manager = {
+    away: false,
+    /** It leases, but nobody hears of it. */
+    mute: false,
+    silentReleases: false,
+    held: [] as Lease[],
+    asked: [] as LeaseBlockRequest[],
+  };
+  /** True: the engine is away. */
+  const broken = { engine: false, nameServer: '' };
+  const engineAnswers = (): void => {
+    if (broken.engine) throw new BerthError('Unavailable', 'no engine', { reason: 'ENGINE_UNAVAILABLE' });
+  };
   const listening = new Set<string>();
   const rules: string[] = [];
   const address = { address: '198.18.0.11', vxlanPort: 7461 };
@@ -28,7 +40,10 @@ function setUp() {
     get addresses() {
       return [...listening];
     },
-    listen: async (ip: string) => void listening.add(ip),
+    async listen(ip: string) {
+      if (broken.nameServer === ip) throw new BerthError('Unavailable', 'taken', { reason: 'DNS_ADDRESS' });
+      listening.add(ip);
+    },
     close: async (ip: string) => void listening.delete(ip),
   };
   const network = new BridgeTaskNetwork({
@@ -47,6 +62,10 @@ function setUp() {
         const block = `10.64.${leased.length}.0/26`;
         leased.push(block);
         const id = `${stackId}${name}`;
+        if (manager.mute) {
+          manager.held.push(Lease.fromPartial({ networkId: id, block }));
+          throw new BerthError('DeadlineExceeded', 'no answer in time');
+        }
         return LeaseBlockResponse.fromPartial({ network: { id, stackId, name }, lease: { networkId: id, block } });
       },
       async releaseBlock(request) {
@@ -62,9 +81,16 @@ function setUp() {
       },
     },
     engine: {
-      list: async () => [...engine.values()].map((spec): EngineNetwork => ({ ...spec, id: spec.name, containers: [] })),
-      create: async (spec) => void engine.set(spec.name, spec),
+      async list() {
+        engineAnswers();
+        return [...engine.values()].map((spec): EngineNetwork => ({ ...spec, id: spec.name, containers: [] }));
+      },
+      async create(spec) {
+        engineAnswers();
+        engine.set(spec.name, spec);
+      },
       async remove(name) {
+        engineAnswers();
         if (foreign.has(name)) throw new BerthError('Conflict', `${name} is in use`, { reason: 'NETWORK_IN_USE' });
         engine.delete(name);
       },
@@ -103,7 +129,7 @@ function setUp() {
       },
       signal,
     );
-  return { clock, engine, foreign, leased, listening, manager, network, prepare, rules };
+  return { clock, engine, foreign, leased, listening, manager, network, prepare, rules, broken };
 }
 
 it('a task gets bridge, address and name server; with the last task all of it goes, and the block is handed back', async () => {
@@ -196,6 +222,66 @@ it('an agent that starts hands back what is not on its host, and says anew where
     vxlanPort: 7461,
     fullBlocks: ['10.64.9.0/26'],
   });
+  abort.abort();
+  await clock.advance(10_000);
+  await running;
+});
+
+it.each([false, true])(
+  'an engine that is away holds up no healing (a network is to be removed: %s)',
+  async (unused) => {
+    const { broken, clock, engine, foreign, network, prepare, rules } = setUp();
+    const abort = new AbortController();
+    const running = network.run(abort.signal);
+    await network.adopt([]);
+    await prepare('t1', 's1');
+    if (unused) {
+      const [other] = (await prepare('t2', 's2')).joins;
+      foreign.add(other?.dockerNetwork ?? '');
+      await network.release('t2');
+    }
+    broken.engine = true;
+    await clock.advance(20_000);
+    const looks = rules.length;
+    await clock.advance(9_000);
+    expect(rules.length).toBeGreaterThanOrEqual(looks + 4);
+    broken.engine = false;
+    engine.clear();
+    await clock.advance(20_000);
+    expect(engine.size).toBe(unused ? 2 : 1);
+    abort.abort();
+    await clock.advance(20_000);
+    await running;
+  },
+);
+
+it('a block whose lease was never answered, and that nobody wants any more, is handed back', async () => {
+  const { clock, leased, manager, network, prepare } = setUp();
+  const abort = new AbortController();
+  const running = network.run(abort.signal);
+  await network.adopt([]);
+  await clock.advance(2_000);
+  manager.mute = true;
+  await expect(prepare('t1', 's1')).rejects.toMatchObject({ code: 'DeadlineExceeded' });
+  await network.release('t1');
+  expect(leased).toEqual(['10.64.0.0/26']);
+  await clock.advance(10_000);
+  expect(leased).toEqual(['']);
+  abort.abort();
+  await clock.advance(10_000);
+  await running;
+});
+
+it('a network without a name server waits for it; the others go on', async () => {
+  const { broken, clock, network, prepare } = setUp();
+  const abort = new AbortController();
+  const running = network.run(abort.signal);
+  broken.nameServer = '10.64.0.1';
+  await network.adopt([]);
+  await expect(prepare('t1', 's1')).rejects.toMatchObject({ reason: 'DNS_ADDRESS' });
+  expect((await prepare('t2', 's2')).dnsServers).toEqual(['10.64.1.1']);
+  broken.nameServer = '';
+  expect((await prepare('t1', 's1')).dnsServers).toEqual(['10.64.0.1']);
   abort.abort();
   await clock.advance(10_000);
   await running;

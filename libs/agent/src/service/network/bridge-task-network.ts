@@ -18,6 +18,8 @@ const engineIntervalMs = 15_000;
 /** Changes that come together are programmed together. */
 const gatherMs = 20;
 const releaseRetryMs = 1_000;
+/** How often the leases are compared with the blocks: a lease whose answer was lost is found by it, and handed back. */
+const compareIntervalMs = 60_000;
 /** Who wants a block of the same network waits behind a lease; a silent network-manager must not hold it up for long. */
 const leaseTimeoutMs = 3_000;
 const dnsOptions = ['timeout:1', 'attempts:5'];
@@ -58,6 +60,8 @@ export class BridgeTaskNetwork implements TaskNetwork {
   readonly #leaseWork: Wake;
   /** Leases and releases of a network that go on, by stack and name: one after the other. */
   readonly #exchanges = new Map<string, Promise<void>>();
+  /** When leases and blocks are compared next. */
+  #compareAtMs = 0;
 
   constructor(options: BridgeTaskNetworkOptions) {
     this.#options = options;
@@ -97,12 +101,14 @@ export class BridgeTaskNetwork implements TaskNetwork {
 
   async prepare(request: TaskNetworkRequest, signal: AbortSignal): Promise<PreparedNetworks> {
     // A restart in place needs nobody.
-    if (!this.#changed && this.#hasAll(request)) return this.#prepared(request);
+    if (!this.#changed && this.#hasAll(request) && !this.#unserved(request)) return this.#prepared(request);
     for (;;) {
       const full = await this.#inTurn(async () => {
         assert(this.#adopted, 'adopt comes before prepare');
         const missing = request.attachments.find(({ network }) => !this.#join(request, network))?.network;
-        if (missing === undefined && this.#changed) await this.#makeHostMatch();
+        if (missing === undefined && (this.#changed || this.#unserved(request))) await this.#makeHostMatch();
+        const unserved = missing === undefined && this.#unserved(request);
+        if (unserved) throw unserved;
         return missing;
       });
       if (full === undefined) return this.#prepared(request);
@@ -120,8 +126,18 @@ export class BridgeTaskNetwork implements TaskNetwork {
     const held = this.#table.joinsOf(taskId);
     const joins = attachments.flatMap(({ network }) => held.find((join) => join.network === network) ?? []);
     this.#setDnsClient(joins);
-    const first = this.#table.blocks.find((block) => block.dockerNetwork === joins[0]?.dockerNetwork);
-    return { joins, dnsServers: first ? [first.gateway] : [], dnsOptions };
+    const gateway = this.#gatewayOf(joins);
+    return { joins, dnsServers: gateway === undefined ? [] : [gateway], dnsOptions };
+  }
+
+  /** Why a task that has its places would have no name server. */
+  #unserved({ taskId }: TaskNetworkRequest): BerthError | undefined {
+    const gateway = this.#gatewayOf(this.#table.joinsOf(taskId));
+    return gateway === undefined ? undefined : this.#options.host.unserved(gateway);
+  }
+
+  #gatewayOf([first]: readonly NetworkJoin[]): string | undefined {
+    return this.#table.blocks.find((block) => block.dockerNetwork === first?.dockerNetwork)?.gateway;
   }
 
   release(taskId: string): Promise<void> {
@@ -149,13 +165,12 @@ export class BridgeTaskNetwork implements TaskNetwork {
 
   /** Heals the host and hands blocks back, until the signal aborts. Healing needs no control plane, and waits for none. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#keepHost(signal), this.#keepLeases(signal)]);
+    await Promise.all([this.#keepHost(signal), this.#keepEngine(signal), this.#keepLeases(signal)]);
   }
 
   async #keepHost(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     let healAtMs = clock.monotonic() + healIntervalMs;
-    let engineAtMs = clock.monotonic() + engineIntervalMs;
     while (!signal.aborted) {
       let failed = false;
       if (this.#adopted && this.#peersChanged) {
@@ -165,9 +180,7 @@ export class BridgeTaskNetwork implements TaskNetwork {
       }
       if (this.#adopted && clock.monotonic() >= healAtMs) {
         healAtMs = clock.monotonic() + healIntervalMs;
-        const engine = clock.monotonic() >= engineAtMs;
-        if (engine) engineAtMs = clock.monotonic() + engineIntervalMs;
-        await this.#attempt(signal, 'host networks do not match yet', () => this.#heal(engine));
+        await this.#attempt(signal, 'host networks do not match yet', () => this.#heal());
       }
       const news = this.#adopted && this.#peersChanged;
       this.#peersChanged ||= failed;
@@ -176,16 +189,55 @@ export class BridgeTaskNetwork implements TaskNetwork {
     }
   }
 
-  async #keepLeases(signal: AbortSignal): Promise<void> {
-    let compared = false;
+  /** What needs the engine is apart from what heals the host: an engine that is away or hangs must not hold that up. */
+  async #keepEngine(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    let lookAtMs = clock.monotonic() + engineIntervalMs;
     while (!signal.aborted) {
-      if (this.#adopted && !compared) {
-        compared = await this.#tried(signal, 'leases not compared yet', () => this.#compareLeases(signal));
+      await clock.sleep(healIntervalMs, signal);
+      if (signal.aborted) return;
+      if (!this.#adopted) continue;
+      if (clock.monotonic() >= lookAtMs) {
+        lookAtMs = clock.monotonic() + engineIntervalMs;
+        await this.#tried(signal, 'networks of the engine not compared yet', () => this.#lookAtEngine());
       }
-      const done = (await this.#releaseBlocks(signal)) && compared;
-      const ms = done ? Number.POSITIVE_INFINITY : releaseRetryMs;
+      const tidy = async (): Promise<void> => {
+        await this.#removeUnused();
+        if (this.#changed) await this.#makeHostMatch();
+      };
+      if (this.#changed || this.#table.unused().length > 0)
+        await this.#attempt(signal, 'networks of the engine do not match yet', tidy);
+    }
+  }
+
+  /** Networks that somebody removed are made again. */
+  async #lookAtEngine(): Promise<void> {
+    const known = [...this.#made];
+    const found = new Set((await this.#options.engine.list()).map(({ name }) => name));
+    for (const name of known) {
+      if (found.has(name)) continue;
+      this.#made.delete(name);
+      this.#changed = true;
+    }
+  }
+
+  async #keepLeases(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      const due = (): boolean => this.#adopted && clock.monotonic() >= this.#compareAtMs;
+      if (due()) {
+        this.#compareAtMs = Number.POSITIVE_INFINITY;
+        const compared = await this.#tried(signal, 'leases not compared yet', () => this.#compareLeases(signal));
+        this.#compareLeasesIn(compared ? compareIntervalMs : releaseRetryMs);
+      }
+      const done = await this.#releaseBlocks(signal);
+      const ms = done && this.#adopted ? this.#compareAtMs - clock.monotonic() : releaseRetryMs;
       await this.#leaseWork.wait(ms, signal);
     }
+  }
+
+  #compareLeasesIn(ms: number): void {
+    this.#compareAtMs = Math.min(this.#compareAtMs, this.#options.clock.monotonic() + ms);
   }
 
   /** One step in turn; false when it is to be tried again. */
@@ -234,10 +286,13 @@ export class BridgeTaskNetwork implements TaskNetwork {
 
   async #lease(stackId: string, network: string, fullBlocks: string[], signal: AbortSignal): Promise<Block> {
     const { client, address } = this.#options;
-    const answer = await client.leaseBlock(
-      { stackId, network, fullBlocks, ...address },
-      { signal, timeoutMs: leaseTimeoutMs },
-    );
+    const request = { stackId, network, fullBlocks, ...address };
+    const answer = await client.leaseBlock(request, { signal, timeoutMs: leaseTimeoutMs }).catch((error: unknown) => {
+      // It may have been leased all the same, and the task that wanted it may never come again.
+      this.#compareLeasesIn(leaseTimeoutMs);
+      this.#leaseWork.notify();
+      throw error;
+    });
     if (!answer.network || !answer.lease || fullBlocks.includes(answer.lease.block)) {
       throw new BerthError('Internal', `network-manager gave no new block of network ${network}`, {
         reason: 'BAD_LEASE',
@@ -269,16 +324,11 @@ export class BridgeTaskNetwork implements TaskNetwork {
     return this.#options.host.match(this.#table);
   }
 
-  /** Looks at the host, whatever was programmed, and at the engine now and then. With no block there is nothing to heal. */
-  async #heal(engine: boolean): Promise<void> {
-    await this.#removeUnused();
+  /** Looks at the host, whatever was programmed. With no block there is nothing to heal. */
+  async #heal(): Promise<void> {
     if (this.#table.blocks.length === 0 && !this.#changed) return;
-    if (engine) {
-      this.#made.clear();
-      for (const { name } of await this.#options.engine.list()) this.#made.add(name);
-    }
     this.#options.host.doubt();
-    await this.#makeHostMatch();
+    await this.#match();
   }
 
   /** Takes blocks without tasks off the host; they are handed back in the background. One that a container of somebody
@@ -316,11 +366,20 @@ export class BridgeTaskNetwork implements TaskNetwork {
     }
   }
 
-  /** After a start: blocks that the network-manager thinks we hold, but of which nothing is on the host, go back; those
-   *  whose lease says another address or port than this host has now are leased again. */
+  /** Blocks that the network-manager thinks we hold, but of which nothing is on the host, go back; those whose lease says
+   *  another address or port than this host has now are leased again. Blocks that we hold without a lease are told of. */
   async #compareLeases(signal: AbortSignal): Promise<void> {
     const { client, address } = this.#options;
+    const held = this.#table.blocks;
     const { leases, networks } = await client.listLeases({}, { signal, timeoutMs: leaseTimeoutMs });
+    const leaseIds = new Set(leases.map(({ id }) => id));
+    for (const { block, network, leaseId } of held) {
+      if (leaseIds.has(leaseId) || !this.#table.has(block)) continue;
+      this.#options.log.error(
+        { block, network },
+        'a block is used that is not leased to this host; drain and activate it',
+      );
+    }
     const networkById = new Map(networks.map((network) => [network.id, network]));
     for (const lease of leases) {
       const network = networkById.get(lease.networkId);

@@ -1,5 +1,5 @@
 import type { Lease } from '@berth/contracts/network';
-import type { Logger } from '@berth/kernel';
+import type { BerthError, Logger } from '@berth/kernel';
 import { isBerthError } from '@berth/kernel';
 import type { BlockTable } from '../../domain/network/blocks.ts';
 import type { FirewallState } from '../../domain/network/firewall.ts';
@@ -45,6 +45,8 @@ export class HostNetwork {
   #known: Known | undefined;
   /** What the kernel refused last; said once. */
   #refused = '';
+  /** Addresses at which no name server could be had when last tried, and why. */
+  readonly #unserved = new Map<string, BerthError>();
 
   constructor(options: HostNetworkOptions) {
     this.#options = options;
@@ -85,7 +87,26 @@ export class HostNetwork {
     }
     const gateways = new Set(blocks.map((block) => block.gateway));
     for (const address of nameServer.addresses) if (!gateways.has(address)) await nameServer.close(address);
-    for (const address of gateways) await nameServer.listen(address);
+    for (const address of this.#unserved.keys()) if (!gateways.has(address)) this.#unserved.delete(address);
+    for (const address of gateways) await this.#listen(address);
+  }
+
+  /** Why there is no name server at this address; undefined where there is one. */
+  unserved(address: string): BerthError | undefined {
+    return this.#unserved.get(address);
+  }
+
+  /** Where no name server can be had is tried again with the next match: it concerns one network, and holds up no other. */
+  async #listen(address: string): Promise<void> {
+    try {
+      await this.#options.nameServer.listen(address);
+      this.#unserved.delete(address);
+    } catch (error) {
+      if (!isBerthError(error)) throw error;
+      if (this.#unserved.get(address)?.message !== error.message)
+        this.#options.log.warn({ err: error }, 'a network has no name server for now');
+      this.#unserved.set(address, error);
+    }
   }
 
   /** A way to one peer that the kernel refuses must not hold up the start of any task: it is tried again later. */
