@@ -100,14 +100,16 @@ export class DockerCalls {
     }
   }
 
-  /** Returns the id; of the existing container if the name is taken. */
-  async createContainer(options: CreateOptions): Promise<string> {
+  /** If the name is taken, the container that has it is found. */
+  async createContainer(
+    options: CreateOptions,
+  ): Promise<{ readonly id: string; readonly found: ContainerInspectInfo | undefined }> {
     try {
-      return (await this.docker.createContainer(options)).id;
+      return { id: (await this.docker.createContainer(options)).id, found: undefined };
     } catch (error) {
       if (statusOf(error) === 409) {
-        const existing = await this.inspect(options.name);
-        if (existing) return existing.Id;
+        const found = await this.inspect(options.name);
+        if (found) return { id: found.Id, found };
       }
       const translated = translate(error, `create ${options.name}`);
       // A missing image or network is found only now: either way this run can't start here.

@@ -25,8 +25,8 @@ const reconnectMs = 500;
 /** Containers inspected at a time: the engine serialises more anyway. */
 const inspectConcurrency = 8;
 
-/** After these a container is another one than before. */
-const actions = ['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'oom', 'health_status'];
+/** After these a container is another one than before. It is created by nobody but us, who then start it. */
+const actions = ['start', 'die', 'destroy', 'pause', 'unpause', 'oom', 'health_status'];
 
 /** The ContainerRuntime port on a Docker engine: sequences of calls, nothing decided here. */
 export class DockerRuntime implements ContainerRuntime<RunPlan> {
@@ -44,32 +44,20 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
     for (const volume of plan.volumes.values()) await this.#calls.ensureVolume(volume.name, volume.spec);
   }
 
-  async start(plan: RunPlan, signal: AbortSignal): Promise<ContainerState> {
-    const id = await this.#calls.createContainer(createOptions(plan));
-    const created = await this.#inspect(id);
-    if (created.phase.kind !== 'created') return created;
-    const connected = new Set(Object.keys((await this.#calls.inspect(id))?.NetworkSettings.Networks ?? {}));
+  async start(plan: RunPlan, signal: AbortSignal): Promise<string> {
+    const { id, found } = await this.#calls.createContainer(createOptions(plan));
+    if (found && containerState(found).phase.kind !== 'created') return id;
     for (const join of laterJoins(plan)) {
-      if (!connected.has(join.dockerNetwork)) await this.#calls.connect(join, id);
+      if (!found?.NetworkSettings.Networks?.[join.dockerNetwork]) await this.#calls.connect(join, id);
     }
     if (signal.aborted) throw new BerthError('Cancelled', `start of ${plan.name} given up`);
     try {
       await this.#calls.start(id);
     } catch (error) {
       // The engine writes the reason (no such program, port taken) to the container: that is a run that failed.
-      const state = await this.#inspect(id);
-      if (state.phase.kind === 'exited') return state;
-      throw error;
+      if ((await this.inspect(id))?.phase.kind !== 'exited') throw error;
     }
-    return this.#inspect(id);
-  }
-
-  async #inspect(id: string): Promise<ContainerState> {
-    const state = await this.inspect(id);
-    if (state === undefined) {
-      throw new BerthError('Unavailable', `container ${id.slice(0, 12)} vanished while it was being started`);
-    }
-    return state;
+    return id;
   }
 
   stop(id: string): Promise<void> {

@@ -73,12 +73,12 @@ export class HollowRuntime implements ContainerRuntime<RunPlan> {
     for (const { name } of plan.volumes.values()) this.volumes.add(name);
   }
 
-  async start(plan: RunPlan, signal: AbortSignal): Promise<ContainerState> {
+  async start(plan: RunPlan, signal: AbortSignal): Promise<string> {
     await this.#o.clock.sleep(this.#o.startMs ?? 100, signal);
     this.#check();
     if (signal.aborted) throw new BerthError('Cancelled', 'given up');
     const existing = this.containers.find((c) => c.name === plan.name);
-    if (existing) return existing;
+    if (existing) return existing.id;
     this.#ids += 1;
     const state: ContainerState = {
       id: `hollow-${this.#ids}`,
@@ -90,7 +90,7 @@ export class HollowRuntime implements ContainerRuntime<RunPlan> {
       ports: [],
     };
     this.#put(state);
-    return state;
+    return state.id;
   }
 
   async stop(id: string): Promise<void> {

@@ -242,8 +242,7 @@ export class TaskEngine {
       this.#wake.notify();
       // The run before is kept for its logs until now.
       await this.#remove(replaces);
-      const { id } = await runtime.start(plan, signal);
-      await this.#see(id);
+      await this.#see(await runtime.start(plan, signal));
     });
   }
 

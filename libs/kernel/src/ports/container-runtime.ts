@@ -98,8 +98,9 @@ export interface HostFacts {
 export interface ContainerRuntime<Plan> {
   /** Makes ready what the run needs besides its networks: image and named volumes. A present image is never pulled. */
   prepare(plan: Plan, signal: AbortSignal): Promise<void>;
-  /** Creates (if absent) and starts the run's container. */
-  start(plan: Plan, signal: AbortSignal): Promise<ContainerState>;
+  /** Creates (if absent) and starts the run's container, once; its id. Of a run that failed (no such program, a port
+   *  that is taken) the container says why. */
+  start(plan: Plan, signal: AbortSignal): Promise<string>;
   /** Stop signal, up to the grace period, then SIGKILL: both as the container was made with. Resolves when it has stopped;
    *  an absent or stopped container is no error. */
   stop(id: string): Promise<void>;
