@@ -9,6 +9,7 @@ import { endpointSettings } from './container-spec.ts';
 import { engineMessage, isConnectionLoss, refused, statusOf, translate } from './docker-errors.ts';
 import type { EngineDeadlines } from './engine-deadlines.ts';
 import { engineDeadlinesMs, withDeadlines } from './engine-deadlines.ts';
+import { onAbort } from './on-abort.ts';
 
 /** Between stop signal and SIGKILL, of a container that was created without. */
 const engineGraceSeconds = 10;
@@ -45,11 +46,11 @@ export class DockerCalls {
     try {
       const progress = (await this.docker.pull(withTag(image))) as Readable;
       const stop = () => progress.destroy(new BerthError('Cancelled', `pull of ${image} given up`));
-      signal.addEventListener('abort', stop, { once: true });
+      const settled = onAbort(signal, stop);
       try {
         await this.#followPull(image, progress);
       } finally {
-        signal.removeEventListener('abort', stop);
+        settled();
       }
     } catch (error) {
       if (error instanceof BerthError) throw error;

@@ -176,6 +176,21 @@ describe('an engine that', () => {
     expect(await exec()).toEqual(['stderr exec: "x": executable file not found in $PATH\n', 'exit 127']);
   });
 
+  it('opens a log when nobody wants it any more: it is let go at once', async () => {
+    const abort = new AbortController();
+    let closed = false;
+    answers['GET /containers/a/logs'] = (_request, response) => {
+      response.on('close', () => {
+        closed = true;
+      });
+      abort.abort();
+      response.writeHead(200).flushHeaders();
+    };
+    const lines = runtime.logs('a', { follow: true, tail: undefined, sinceMs: 0, signal: abort.signal });
+    for await (const line of lines) expect(line).toBe('none');
+    await expect.poll(() => closed).toBe(true);
+  });
+
   it('answers with an error to who follows its events: it is asked again', async () => {
     let asked = 0;
     answers['GET /events'] = (_request, response) => {

@@ -7,6 +7,7 @@ import type { ImageArchives, LoadedImage } from '../service/runtime-ports.ts';
 import type { DockerCalls } from './docker-calls.ts';
 import { call, withTag } from './docker-calls.ts';
 import { translate } from './docker-errors.ts';
+import { onAbort } from './on-abort.ts';
 
 /** The engine's answer to a load is a line an image. */
 const answerBytesMax = 1024 * 1024;
@@ -44,13 +45,13 @@ export class DockerImages implements ImageArchives {
     const meant = this.#calls.docker.getImage(isId ? id : withTag(name));
     const stream = (await call(`save image ${name}`, () => meant.get())) as Readable;
     const stop = () => stream.destroy();
-    signal.addEventListener('abort', stop, { once: true });
+    const settled = onAbort(signal, stop);
     try {
       for await (const chunk of stream) yield chunk as Uint8Array;
     } catch (error) {
       if (!signal.aborted) throw translate(error, `save image ${name}`);
     } finally {
-      signal.removeEventListener('abort', stop);
+      settled();
       stream.destroy();
     }
   }

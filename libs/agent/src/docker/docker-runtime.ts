@@ -19,6 +19,7 @@ import { call } from './docker-calls.ts';
 import { isConnectionLoss } from './docker-errors.ts';
 import { openExec } from './docker-exec.ts';
 import { LogFrames } from './log-frames.ts';
+import { onAbort } from './on-abort.ts';
 
 /** Waits between attempts to follow the engine's events. */
 const reconnectMs = 500;
@@ -96,7 +97,7 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
       try {
         const stream = await this.#calls.events(this.#labelFilter, actions);
         const stop = () => stream.destroy();
-        signal.addEventListener('abort', stop, { once: true });
+        const settled = onAbort(signal, stop);
         try {
           // The stream is open: from here on nothing is missed, so now is the time to list.
           yield { kind: 'gap' };
@@ -105,7 +106,7 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
             if (hint) yield hint;
           }
         } finally {
-          signal.removeEventListener('abort', stop);
+          settled();
           stream.destroy();
         }
       } catch (error) {
@@ -129,14 +130,14 @@ export class DockerRuntime implements ContainerRuntime<RunPlan> {
     const frames = new LogFrames();
     const stream = await this.#calls.logs(id, query);
     const stop = () => stream.destroy();
-    options.signal.addEventListener('abort', stop, { once: true });
+    const settled = onAbort(options.signal, stop);
     try {
       for await (const chunk of stream) yield* frames.push(chunk as Uint8Array);
       yield* frames.end();
     } catch (error) {
       if (!options.signal.aborted) throw error;
     } finally {
-      options.signal.removeEventListener('abort', stop);
+      settled();
       stream.destroy();
     }
   }
