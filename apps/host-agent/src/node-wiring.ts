@@ -144,7 +144,11 @@ export async function wireNode(
     engine,
     live: async (nodeId, { certificates, ...how }, removed) => {
       node.nodeId = nodeId;
-      onRemoved = removed;
+      // Whichever connection hears of it first.
+      onRemoved = () => {
+        onRemoved = () => undefined;
+        removed();
+      };
       const handler = new RuntimeHandler({
         engine,
         runtime,
@@ -169,6 +173,7 @@ export async function wireNode(
         onTrouble: (message) => {
           if (message !== undefined) board.set(board.phase, message);
         },
+        onRemoved: () => onRemoved(),
         onRenewed: ({ trust }) => {
           if (trust) presence.reconnect();
         },

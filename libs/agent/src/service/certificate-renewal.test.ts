@@ -51,6 +51,7 @@ function setUp(options: { readonly manager?: boolean; readonly firstToken?: stri
   const state = { away: false, token: undefined as string | undefined, ca: 'CA1' };
   const troubles: (string | undefined)[] = [];
   const renewed: boolean[] = [];
+  const removals: number[] = [];
   const log = new MemoryLogger();
   const renewal = new CertificateRenewal({
     certificate,
@@ -76,6 +77,7 @@ function setUp(options: { readonly manager?: boolean; readonly firstToken?: stri
     log,
     onTrouble: (message) => void troubles.push(message),
     onRenewed: ({ trust }) => void renewed.push(trust),
+    onRemoved: () => void removals.push(clock.wall()),
   });
   const abort = new AbortController();
   const running = renewal.run(abort.signal);
@@ -84,7 +86,7 @@ function setUp(options: { readonly manager?: boolean; readonly firstToken?: stri
     await clock.advance(0);
     await running;
   });
-  return { clock, certificate, state, troubles, renewed, renewal };
+  return { clock, certificate, state, troubles, renewed, removals, renewal, running };
 }
 
 describe("a node's certificate", () => {
@@ -97,6 +99,17 @@ describe("a node's certificate", () => {
     await clock.advance(46 * day);
     expect(certificate.saved).toEqual(['renewed', 'renewed']);
     expect(renewed).toEqual([false, false]);
+  });
+
+  it('is asked for no more once the registry says that the node was removed', async () => {
+    const { clock, certificate, removals, running } = setUp({ firstToken: 'token' });
+    certificate.issuedMs -= 91 * day;
+    certificate.rejoin = async () => {
+      throw new BerthError('PermissionDenied', 'node n1 was removed', { reason: 'NODE_LEFT' });
+    };
+    await clock.advance(60_000);
+    await running;
+    expect(removals).toHaveLength(1);
   });
 
   it('is renewed at once when the registry names other CAs, and once only', async () => {

@@ -59,6 +59,8 @@ export interface CertificateRenewalOptions {
   readonly onTrouble: (message: string | undefined) => void;
   /** A new certificate is stored; `trust` says whether it came with other CAs. */
   readonly onRenewed: (renewed: { readonly trust: boolean }) => void;
+  /** The registry says, to a node that would rejoin, that it was removed from the cluster. Called once; the loop has ended. */
+  readonly onRemoved: () => void;
 }
 
 /**
@@ -102,6 +104,8 @@ export class CertificateRenewal {
       } catch (error) {
         if (signal.aborted) return;
         if (!isBerthError(error)) throw error;
+        // With a certificate that has ended it hears so nowhere else.
+        if (error.reason === 'NODE_LEFT') return this.#o.onRemoved();
         // What stands in the way changes: first the registry is away, then the certificate has ended.
         if (error.reason !== said)
           log.warn({ error: error.message }, 'the certificate could not be renewed; trying again');
