@@ -231,6 +231,44 @@ describe('logs', () => {
     expect([code, new Set(served).size, stderr]).toEqual([0, 2, expect.stringContaining('trying again')]);
   });
 
+  it('wait with another scheduler too before there is a line, and ask for no more than what may be missing', async () => {
+    const served: { name: string; sinceMs: number; tail: number | undefined }[] = [];
+    const day = 86_400_000;
+    const logsOf = (name: string): Control => ({
+      async *logs({ sinceMs, tail }: LogsRequest, { signal }: Call) {
+        served.push({ name, sinceMs, tail });
+        const line = (taskId: string, atMs: number) => ({
+          ...{ taskId, taskName: taskId, stderr: false, atMs, notice: '' },
+          line: Buffer.from(`at ${atMs}`),
+        });
+        if (served.length === 2) yield* [line('web.1', day), line('web.2', 4 * day)];
+        if (served.length === 3) yield line('web.2', 4 * day + 1);
+        await sleep(60_000, undefined, { signal }).catch(() => undefined);
+      },
+    });
+    const replicas = new Map([
+      ['a', await begin(logsOf('a'))],
+      ['b', await cluster.scheduler({ ...ofApp, ...logsOf('b') })],
+      ['c', await cluster.scheduler({ ...ofApp, ...logsOf('c') })],
+    ]);
+    const beganMs = Date.now();
+    const following = cluster.start('berth logs -f --tail 0 app');
+    while (served.length === 0) await sleep(20);
+    await replicas.get(served[0]?.name ?? '')?.stop();
+    await following.until(new RegExp(`at ${4 * day}$`, 'mu'));
+    await replicas.get(served[1]?.name ?? '')?.stop();
+    await following.until(new RegExp(`at ${4 * day + 1}$`, 'mu'));
+    following.signal('SIGINT');
+    expect((await following.ended).code).toBe(0);
+    const [first, second, third] = served;
+    expect([first?.tail, second?.tail, third]).toEqual([
+      0,
+      undefined,
+      { name: expect.any(String), sinceMs: 4 * day - 60_000, tail: undefined },
+    ]);
+    expect(second?.sinceMs).toBeGreaterThanOrEqual(beganMs);
+  });
+
   it('name on standard error whose output is missing, and end with 4', async () => {
     await begin({
       async *logs() {

@@ -13,6 +13,8 @@ import { drained } from '../terminal/pipe.ts';
 
 /** Pause before a broken connection is tried again. */
 const reconnectMs = 1_000;
+/** By how much the lines of one host may come later than those of another. */
+const latenessMs = 60_000;
 
 interface LogsOptions {
   readonly follow: boolean;
@@ -75,6 +77,8 @@ async function once(session: Session, request: LogsRequest, lines: LogLines): Pr
 async function follow(session: Session, request: LogsRequest, lines: LogLines): Promise<void> {
   const signal = interruptSignal();
   const positions = new Map<string, LogPosition>();
+  // Whoever asks for none of what was wants all that comes.
+  const onward = request.tail === 0 ? { sinceMs: Math.max(request.sinceMs, Date.now()), tail: undefined } : request;
   let from: Pick<LogsRequest, 'sinceMs' | 'tail'> = request;
   while (!signal.aborted) {
     try {
@@ -87,15 +91,21 @@ async function follow(session: Session, request: LogsRequest, lines: LogLines): 
       return;
     } catch (error) {
       if (signal.aborted) return;
-      // Never answered: then there is nothing to go on with.
-      if (!isBerthError(error, 'Unavailable') || positions.size === 0) throw error;
+      // A scheduler has answered before, when it was asked for the target.
+      if (!isBerthError(error, 'Unavailable')) throw error;
       lines.remark(`the scheduler does not answer; trying again (${error.message})`);
     }
     const reached = [...positions.values()].map(({ atMs }) => atMs).filter((atMs) => atMs >= 0);
     for (const position of positions.values()) position.resume();
-    if (reached.length > 0) from = { sinceMs: Math.min(...reached), tail: undefined };
+    from = reached.length > 0 ? { sinceMs: resumeMs(reached), tail: undefined } : onward;
     await sleep(reconnectMs, undefined, { signal }).catch(() => undefined);
   }
+}
+
+/** Where all go on from: where the last to have written is, but for what another may be late with. A task that fell silent
+ *  days ago must not have all others tell of those days again. */
+function resumeMs(reached: readonly number[]): number {
+  return Math.max(Math.min(...reached), Math.max(...reached) - latenessMs);
 }
 
 /** Lines with the names of their tasks, each in its colour. */
