@@ -2,7 +2,7 @@ import type { Network } from '@berth/contracts/network';
 import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
-import { backendOf, backendOption, backends, mtuOption } from './backend.ts';
+import { backendOf, backendOption, backends, mtuOption, sameOptions } from './backend.ts';
 import { fullNameOf } from './reconcile.ts';
 
 /** Options of `driver_opts` that the networks of this version honour. */
@@ -104,9 +104,4 @@ function checkFixed(input: CheckInput, spec: NetworkSpec): void {
       'rename the network in the file to get a new one, or take the stack down first',
     { reason: 'NETWORK_FIXED', details: { network: spec.name } },
   );
-}
-
-function sameOptions(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }

@@ -18,6 +18,7 @@ import {
   growNetwork,
   releaseBlock,
   removeNetwork,
+  reviveNetwork,
   startDeleting,
   takeBlock,
 } from './writes.ts';
@@ -78,6 +79,8 @@ class Model {
         }
         const network = this.tables.networks.get(action.network.id)!;
         if (action.kind === 'start-deleting') this.commit(startDeleting(network));
+        else if (action.kind === 'revive')
+          this.commit(reviveNetwork(network, { ...action, declaredAt: declared!.revision }));
         else if (action.kind === 'drop-range') this.commit(dropRange(settings, network, action.range));
         else this.commit(removeNetwork(settings, network));
       }
@@ -239,12 +242,34 @@ describe('reconcileNetworks', () => {
     expect([...model.tables.networks.keys()]).toEqual(['n1']);
   });
 
-  it('gives a name that comes back a new network while the old one is deleting', () => {
+  it('gives a name that comes back its network, as long as tasks are on that', () => {
     const model = new Model();
-    model.settle(declare([{ id: 'a', networks: ['default'] }]));
+    const declared = declare([{ id: 'a', networks: ['default'] }]);
+    model.settle(declared);
+    const block = model.lease('n1', 'node1')!;
+    model.settle(declare([{ id: 'a', networks: [] }]));
+    expect(model.tables.networks.get('n1')?.value.deleting).toBe(true);
+    model.settle(declared);
+    expect([...model.tables.networks.values()].map(({ value }) => [value.id, value.deleting])).toEqual([['n1', false]]);
+    expect(model.lease('n1', 'node2')).not.toBe(block);
+    model.check();
+    // Of a network that has begun to give its ranges back nothing is taken any more.
+    const left = model.tables.networks.get('n1')!;
+    model.settle(declare([{ id: 'a', networks: [] }]));
+    const spec = declared.stacks[0]!.networks[0]!;
+    expect(model.commit(reviveNetwork(left, { stack: declared.stacks[0]!, spec, declaredAt: declared.revision }))).toBe(
+      false,
+    );
+  });
+
+  it('gives a name that comes back with other options a new network while the old one is deleting', () => {
+    const model = new Model();
+    const declared = declare([{ id: 'a', networks: ['default'] }]);
+    model.settle(declared);
     model.lease('n1', 'node1');
     model.settle(declare([{ id: 'a', networks: [] }]));
-    model.settle(declare([{ id: 'a', networks: ['default'] }]));
+    for (const spec of declared.stacks[0]!.networks) spec.internal = true;
+    model.settle(declared);
     expect([...model.tables.networks.values()].map(({ value }) => [value.id, value.deleting])).toEqual([
       ['n1', true],
       ['n2', false],

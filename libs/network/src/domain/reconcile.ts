@@ -3,6 +3,7 @@ import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
 import type { NetworkSettings } from '@berth/workload';
+import { sameOptions } from './backend.ts';
 import { pickRange, unitsOf } from './ranges.ts';
 import type { Stored } from './records.ts';
 import type { NetworkState } from './tables.ts';
@@ -11,6 +12,8 @@ import { claimId } from './tables.ts';
 export type NetworkAction =
   /** Give a declared network its first range. */
   | { readonly kind: 'create'; readonly stack: Stack; readonly spec: NetworkSpec; readonly range: string }
+  /** A declared network is still there, with the blocks of its tasks, from before it was not declared for a while. */
+  | { readonly kind: 'revive'; readonly network: Network; readonly stack: Stack; readonly spec: NetworkSpec }
   /** A declared network can't have a range: the pool is used up. */
   | { readonly kind: 'blocked'; readonly stack: Stack; readonly spec: NetworkSpec }
   /** A node has left the cluster: its blocks go back. */
@@ -53,11 +56,7 @@ export function reconcileNetworks({ state, settings, declared, leftNodes }: Reco
   }
   if (!declared) return actions;
 
-  const wanted = new Map<string, { readonly stack: Stack; readonly spec: NetworkSpec }>();
-  for (const stack of declared.stacks) {
-    if (stack.removing || stack.static) continue;
-    for (const spec of stack.networks) wanted.set(claimId(stack.id, spec.name), { stack, spec });
-  }
+  const wanted = wantedOf(declared);
   for (const [id, { value: claim }] of state.claims) {
     const network = state.networks.get(claim.networkId)?.value;
     if (wanted.has(id) || !network || network.deleting) continue;
@@ -69,6 +68,11 @@ export function reconcileNetworks({ state, settings, declared, leftNodes }: Reco
   const taken = new Set(state.takenUnits);
   for (const [id, { stack, spec }] of wanted) {
     if (state.claims.has(id)) continue;
+    const network = stillInUse(state, stack, spec);
+    if (network) {
+      actions.push({ kind: 'revive', network, stack, spec });
+      continue;
+    }
     const range = pickRange(settings, taken, 0);
     if (range === undefined) {
       actions.push({ kind: 'blocked', stack, spec });
@@ -78,6 +82,27 @@ export function reconcileNetworks({ state, settings, declared, leftNodes }: Reco
     actions.push({ kind: 'create', stack, spec, range });
   }
   return actions;
+}
+
+/** What stacks declare, by claim. */
+function wantedOf({ stacks }: DeclaredStacks): Map<string, { readonly stack: Stack; readonly spec: NetworkSpec }> {
+  const own = stacks.filter((stack) => !stack.removing && !stack.static);
+  return new Map(
+    own.flatMap((stack) => stack.networks.map((spec) => [claimId(stack.id, spec.name), { stack, spec }] as const)),
+  );
+}
+
+/**
+ * A network that the stack has dropped and declares again as it was, while tasks are on it: a file that was changed and,
+ * before its rollout came to an end, changed back. In a new network the next tasks would not find the others.
+ */
+function stillInUse(state: NetworkState, stack: Stack, spec: NetworkSpec): Network | undefined {
+  for (const { value: network } of state.networks.values()) {
+    if (!network.deleting || network.stackId !== stack.id || network.name !== spec.name) continue;
+    if (network.internal !== spec.internal || !sameOptions(network.driverOpts, spec.driverOpts)) continue;
+    if (state.leasesOf(network.id).size > 0) return network;
+  }
+  return undefined;
 }
 
 /** One block of each network and node: the next ones when the holder's record is known as it then is. */

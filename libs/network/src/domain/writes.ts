@@ -103,6 +103,18 @@ export function startDeleting(network: Stored<Network>): WriteSet {
     .delete(claims, { stackId, name, networkId: network.value.id, declaredAt: undefined });
 }
 
+/** The name is this network's again: fails if the name is taken, or the network has changed (it may have given ranges back). */
+export function reviveNetwork(
+  network: Stored<Network>,
+  input: { readonly stack: Stack; readonly spec: NetworkSpec; readonly declaredAt: Revision },
+): WriteSet {
+  const { id: networkId, stackId, name } = network.value;
+  const fullName = fullNameOf(input.stack.name, input.spec);
+  return new WriteSet(networkOwner)
+    .create(claims, { stackId, name, networkId, declaredAt: { ...input.declaredAt } })
+    .update(networks, { ...network.value, deleting: false, fullName }, network);
+}
+
 export function dropRange(settings: NetworkSettings, network: Stored<Network>, range: string): WriteSet {
   const writes = new WriteSet(networkOwner).update(
     networks,

@@ -12,7 +12,14 @@ import type { DeclaredStacks, NetworkAction } from '../domain/reconcile.ts';
 import { reconcileNetworks } from '../domain/reconcile.ts';
 import { networkOwner } from '../domain/records.ts';
 import { claimId, NetworkTables } from '../domain/tables.ts';
-import { createNetwork, dropRange, releaseBlock, removeNetwork, startDeleting } from '../domain/writes.ts';
+import {
+  createNetwork,
+  dropRange,
+  releaseBlock,
+  removeNetwork,
+  reviveNetwork,
+  startDeleting,
+} from '../domain/writes.ts';
 
 /** Pause after a lost race or a silent store before deciding again. */
 const retryMs = 200;
@@ -161,6 +168,8 @@ export class NetworkManager {
     const network = this.tables.networks.get(action.network.id);
     if (!network) return undefined;
     switch (action.kind) {
+      case 'revive':
+        return declared && reviveNetwork(network, { ...action, declaredAt: declared.revision });
       case 'start-deleting':
         return startDeleting(network);
       case 'drop-range':
