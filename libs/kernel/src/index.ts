@@ -8,6 +8,7 @@ export * from './identity.ts';
 export * from './ids.ts';
 export * from './key-family.ts';
 export * from './meta.ts';
+export * from './on-abort.ts';
 export type * from './ports/clock.ts';
 export type * from './ports/container-runtime.ts';
 export type * from './ports/disk.ts';

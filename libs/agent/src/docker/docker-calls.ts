@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { VolumeSpec } from '@berth/contracts/workload';
-import { BerthError } from '@berth/kernel';
+import { BerthError, onAbort } from '@berth/kernel';
 import type { ContainerInspectInfo, NetworkInspectInfo } from 'dockerode';
 import Docker from 'dockerode';
 import type { NetworkJoin } from '../domain/task-network.ts';
@@ -9,7 +9,6 @@ import { endpointSettings } from './container-spec.ts';
 import { engineMessage, isConnectionLoss, refused, statusOf, translate } from './docker-errors.ts';
 import type { EngineDeadlines } from './engine-deadlines.ts';
 import { engineDeadlinesMs, withDeadlines } from './engine-deadlines.ts';
-import { onAbort } from './on-abort.ts';
 
 /** Between stop signal and SIGKILL, of a container that was created without. */
 const engineGraceSeconds = 10;

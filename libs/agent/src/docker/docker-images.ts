@@ -2,12 +2,11 @@ import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { BerthError } from '@berth/kernel';
+import { BerthError, onAbort } from '@berth/kernel';
 import type { ImageArchives, LoadedImage } from '../service/runtime-ports.ts';
 import type { DockerCalls } from './docker-calls.ts';
 import { call, withTag } from './docker-calls.ts';
 import { translate } from './docker-errors.ts';
-import { onAbort } from './on-abort.ts';
 
 /** The engine's answer to a load is a line an image. */
 const answerBytesMax = 1024 * 1024;

@@ -9,7 +9,7 @@ import type {
   LogOptions,
   RuntimeHint,
 } from '@berth/kernel';
-import { BerthError } from '@berth/kernel';
+import { BerthError, onAbort } from '@berth/kernel';
 import { label } from '../domain/labels.ts';
 import type { RunPlan } from '../domain/run-plan.ts';
 import { createOptions, laterJoins } from './container-spec.ts';
@@ -19,7 +19,6 @@ import { call } from './docker-calls.ts';
 import { isConnectionLoss } from './docker-errors.ts';
 import { openExec } from './docker-exec.ts';
 import { LogFrames } from './log-frames.ts';
-import { onAbort } from './on-abort.ts';
 
 /** Waits between attempts to follow the engine's events. */
 const reconnectMs = 500;

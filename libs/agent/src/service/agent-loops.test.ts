@@ -604,6 +604,16 @@ describe('what goes wrong around it', () => {
 
 describe('logs and exec', () => {
   const text = (bytes: Uint8Array | undefined) => new TextDecoder().decode(bytes);
+  const execStart = {
+    taskId: 'a',
+    command: ['cat'],
+    tty: false,
+    environment: [],
+    user: '',
+    workingDir: '',
+    size: undefined,
+    caller: 'x',
+  };
 
   it('logs follow over restarts until the task is gone', async () => {
     const { plane, clock, runtime } = await begin();
@@ -660,18 +670,8 @@ describe('logs and exec', () => {
     const { plane } = await begin();
     plane.assign(assignmentFixture('a'));
     await world.until('a', 'running 1');
-    const start = {
-      taskId: 'a',
-      command: ['cat'],
-      tty: false,
-      environment: [],
-      user: '',
-      workingDir: '',
-      size: undefined,
-      caller: 'x',
-    };
     async function* input() {
-      yield { step: { $case: 'start' as const, value: start } };
+      yield { step: { $case: 'start' as const, value: execStart } };
       yield { step: { $case: 'stdin' as const, value: Buffer.from('hello') } };
       yield { step: { $case: 'stdinEnd' as const, value: true } };
     }
@@ -680,6 +680,30 @@ describe('logs and exec', () => {
       out.push(step?.$case === 'exitCode' ? `exit ${step.value}` : text(step?.value));
     }
     expect(out).toEqual(['cat\n', 'hello', 'exit 0']);
+  });
+
+  it('exec whose caller goes while the engine still starts it is closed', async () => {
+    const { plane, clock, runtime } = await begin();
+    plane.assign(assignmentFixture('a'));
+    await world.until('a', 'running 1');
+    const abort = new AbortController();
+    const start = runtime.exec.bind(runtime);
+    runtime.exec = async (id, options) => {
+      abort.abort();
+      return start(id, options);
+    };
+    const step = { $case: 'start' as const, value: execStart };
+    async function* input() {
+      yield { step };
+      await new Promise(() => undefined);
+    }
+    let over = false;
+    void (async () => {
+      for await (const piece of world.agents[0]!.handler.exec(input(), { signal: abort.signal })) void piece;
+      over = true;
+    })();
+    await clock.advance(0);
+    expect(over).toBe(true);
   });
 });
 

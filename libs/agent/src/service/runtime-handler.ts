@@ -15,7 +15,7 @@ import type {
   Usage,
 } from '@berth/contracts/agent';
 import type { CallerContext, Clock, ContainerRuntime, ContainerState, ExecSession, Logger } from '@berth/kernel';
-import { BerthError, isBerthError } from '@berth/kernel';
+import { BerthError, isBerthError, onAbort } from '@berth/kernel';
 import { isEnded } from '@berth/workload';
 import { asBuffer } from '../domain/bytes.ts';
 import type { RunPlan } from '../domain/run-plan.ts';
@@ -126,7 +126,7 @@ export class RuntimeHandler implements RuntimeServiceImplementation<CallerContex
     const container = this.#running(start.taskId);
     const session = await runtime.exec(container.id, start);
     const stop = () => session.close();
-    signal.addEventListener('abort', stop, { once: true });
+    const settled = onAbort(signal, stop);
     // Input that can't be passed on ends the session; its output then says how.
     pump(input, session).catch(stop);
     try {
@@ -136,7 +136,7 @@ export class RuntimeHandler implements RuntimeServiceImplementation<CallerContex
           : { step: { $case: piece.kind, value: asBuffer(piece.data) } };
       }
     } finally {
-      signal.removeEventListener('abort', stop);
+      settled();
       session.close();
     }
   }
