@@ -233,7 +233,8 @@ describe('logs', () => {
 
   it('wait with another scheduler too before there is a line, and ask for no more than what may be missing', async () => {
     const served: { name: string; sinceMs: number; tail: number | undefined }[] = [];
-    const day = 86_400_000;
+    const beganMs = Date.now();
+    const [long, recent] = [beganMs + 86_400_000, beganMs + 4 * 86_400_000];
     const logsOf = (name: string): Control => ({
       async *logs({ sinceMs, tail }: LogsRequest, { signal }: Call) {
         served.push({ name, sinceMs, tail });
@@ -241,8 +242,8 @@ describe('logs', () => {
           ...{ taskId, taskName: taskId, stderr: false, atMs, notice: '' },
           line: Buffer.from(`at ${atMs}`),
         });
-        if (served.length === 2) yield* [line('web.1', day), line('web.2', 4 * day)];
-        if (served.length === 3) yield line('web.2', 4 * day + 1);
+        if (served.length === 2) yield* [line('web.1', long), line('web.2', recent)];
+        if (served.length === 3) yield line('web.2', recent + 1);
         await sleep(60_000, undefined, { signal }).catch(() => undefined);
       },
     });
@@ -251,20 +252,19 @@ describe('logs', () => {
       ['b', await cluster.scheduler({ ...ofApp, ...logsOf('b') })],
       ['c', await cluster.scheduler({ ...ofApp, ...logsOf('c') })],
     ]);
-    const beganMs = Date.now();
     const following = cluster.start('berth logs -f --tail 0 app');
     while (served.length === 0) await sleep(20);
     await replicas.get(served[0]?.name ?? '')?.stop();
-    await following.until(new RegExp(`at ${4 * day}$`, 'mu'));
+    await following.until(new RegExp(`at ${recent}$`, 'mu'));
     await replicas.get(served[1]?.name ?? '')?.stop();
-    await following.until(new RegExp(`at ${4 * day + 1}$`, 'mu'));
+    await following.until(new RegExp(`at ${recent + 1}$`, 'mu'));
     following.signal('SIGINT');
     expect((await following.ended).code).toBe(0);
     const [first, second, third] = served;
     expect([first?.tail, second?.tail, third]).toEqual([
       0,
       undefined,
-      { name: expect.any(String), sinceMs: 4 * day - 60_000, tail: undefined },
+      { name: expect.any(String), sinceMs: recent - 60_000, tail: undefined },
     ]);
     expect(second?.sinceMs).toBeGreaterThanOrEqual(beganMs);
   });
@@ -372,7 +372,10 @@ describe('images', () => {
     await begin({
       async *loadImage(requests) {
         for await (const { step } of requests as AsyncIterable<LoadImageRequest>) {
-          if (step?.$case === 'start') nodes = step.value.nodes;
+          if (step?.$case === 'start') {
+            nodes = step.value.nodes;
+            yield { nodeId: '3', hostname: 'h3', bytes: 0, outcome: { $case: 'failed', value: 'no answer' } };
+          }
           if (step?.$case === 'chunk') bytes += step.value.length;
           if (step?.$case === 'end') ends += 1;
         }
@@ -382,9 +385,10 @@ describe('images', () => {
         yield { nodeId: '2', hostname: 'h2', bytes: 5, outcome: { $case: 'failed', value: 'no space left on device' } };
       },
     });
-    const loaded = await cluster.shell('head -c 3000000 /dev/zero | berth image load --node h1 --node h2');
-    expect(loaded).toMatchObject({ code: 3, stdout: 'a:1: on 1 of 2 node(s)\n' });
+    const loaded = await cluster.shell('(sleep 1; head -c 3000000 /dev/zero) | berth image load --node h1 --node h2');
+    expect(loaded).toMatchObject({ code: 3, stdout: 'a:1: on 1 of 3 node(s)\n' });
     expect(loaded.stderr).toContain('node h2: no space left on device');
+    expect(loaded.stderr).toContain('node h3: no answer');
     expect([bytes, ends, nodes]).toEqual([3_000_000, 1, ['h1', 'h2']]);
     bytes = 0;
     expect((await cluster.shell('true | berth image load')).code).toBe(2);

@@ -98,8 +98,9 @@ async function load(session: Session, terminal: Terminal, options: LoadOptions, 
   }
   try {
     for await (const response of session.control.loadImage(steps())) {
-      if (bytes === 0) continue;
+      // A node that fails may say so before the archive begins.
       last.set(response.nodeId, response);
+      if (bytes === 0) continue;
       live.show([...last.values()].sort(byHostname).map((each) => `  ${progressText(each, terminal)}`));
     }
   } catch (error) {

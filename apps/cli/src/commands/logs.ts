@@ -97,7 +97,7 @@ async function follow(session: Session, request: LogsRequest, lines: LogLines): 
     }
     const reached = [...positions.values()].map(({ atMs }) => atMs).filter((atMs) => atMs >= 0);
     for (const position of positions.values()) position.resume();
-    from = reached.length > 0 ? { sinceMs: resumeMs(reached), tail: undefined } : onward;
+    from = reached.length > 0 ? { sinceMs: Math.max(onward.sinceMs, resumeMs(reached)), tail: undefined } : onward;
     await sleep(reconnectMs, undefined, { signal }).catch(() => undefined);
   }
 }
@@ -105,7 +105,7 @@ async function follow(session: Session, request: LogsRequest, lines: LogLines): 
 /** Where all go on from: where the last to have written is, but for what another may be late with. A task that fell silent
  *  days ago must not have all others tell of those days again. */
 function resumeMs(reached: readonly number[]): number {
-  return Math.max(Math.min(...reached), Math.max(...reached) - latenessMs);
+  return Math.max(0, Math.max(...reached) - latenessMs);
 }
 
 /** Lines with the names of their tasks, each in its colour. */
