@@ -3,6 +3,7 @@ import { NodeStatus } from '@berth/contracts/registry';
 import type { TaskView } from '@berth/contracts/scheduler';
 import { DesiredState } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
+import { effectiveState, isEnded } from '@berth/workload';
 
 /**
  * May a node be taken out of the cluster? Not a manager, for the control plane runs there; not while tasks are to run on
@@ -24,8 +25,10 @@ export function checkRemovable(
     });
   }
   let count = 0;
-  for (const { task } of tasks) {
-    if (task?.nodeId === node.id && task.desired === DesiredState.DESIRED_STATE_RUNNING) count += 1;
+  for (const { task, status } of tasks) {
+    if (task?.nodeId !== node.id || task.desired !== DesiredState.DESIRED_STATE_RUNNING) continue;
+    // What has done its work, or failed for good, stays as it is wherever it was: a drain does not move it either.
+    if (!isEnded(effectiveState(task, status))) count += 1;
   }
   if (count === 0) return;
   const what = count === 1 ? '1 task is' : `${count} tasks are`;
