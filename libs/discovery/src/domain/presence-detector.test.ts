@@ -61,7 +61,13 @@ class Cluster {
       }
       if (action.kind !== 'probe') {
         this.brake =
-          action.kind === 'brake' ? { brake: { nodeIds: [...action.nodeIds], sinceMs: 0 }, resumed: false } : undefined;
+          action.kind === 'brake'
+            ? {
+                brake: { nodeIds: [...action.nodeIds], sinceMs: 0 },
+                resumed: false,
+                lostNodeIds: [...action.lostNodeIds],
+              }
+            : undefined;
         continue;
       }
       this.probed.push(action.nodeId);
@@ -272,6 +278,21 @@ describe('PresenceDetector', () => {
     cluster.pass(5_000);
     expect(cluster.held).toEqual(['b', 'c']);
     expect(cluster.status('b')).toBe(NODE_STATUS_SUSPECT);
+  });
+
+  it.each(['a minute passes', 'another leads', 'both'])('counts those as long as the brake is on: %s', (what) => {
+    const cluster = new Cluster('a', 'b', 'c');
+    cluster.silent('b');
+    cluster.pass(5_000);
+    cluster.silent('c');
+    cluster.pass(5_000);
+    expect(cluster.held).toEqual(['c']);
+    if (what !== 'a minute passes') cluster.newLeader();
+    cluster.pass(what === 'another leads' ? 10_000 : 120_000);
+    expect([cluster.held, cluster.status('c')]).toEqual([['c'], NODE_STATUS_SUSPECT]);
+    cluster.alive('b');
+    cluster.pass(5_000);
+    expect([cluster.held, cluster.status('c')]).toEqual([undefined, NODE_STATUS_LOST]);
   });
 
   it('one silent node of two is lost: the brake is for more than one', () => {

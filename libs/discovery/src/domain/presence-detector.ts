@@ -39,8 +39,8 @@ export type PresenceAction =
   | { readonly kind: 'set-status'; readonly status: NodeStatusRecord }
   /** The leader probes the node, and asks `helpers` to. */
   | { readonly kind: 'probe'; readonly nodeId: string; readonly helpers: readonly string[] }
-  /** The brake is on and holds these nodes. */
-  | { readonly kind: 'brake'; readonly nodeIds: readonly string[] }
+  /** The brake is on and holds these nodes; the lost ones are part of the outage. */
+  | { readonly kind: 'brake'; readonly nodeIds: readonly string[]; readonly lostNodeIds: readonly string[] }
   /** The brake is off, and nothing is left to say of it. */
   | { readonly kind: 'brake-off' };
 
@@ -124,8 +124,14 @@ export class PresenceDetector {
     const due = silent.filter((id) => nowMs >= lostFromMs(this.#of(id), timing));
     const released = new Set(brake?.resumed ? brake.brake?.nodeIds : []);
     const wasOn = brake !== undefined && !brake.resumed;
-    const on = this.#tooMany(next, released, nowMs) && (wasOn || due.some((id) => !released.has(id)));
-    if (on) return wasOn && sameList(silent, brake.brake?.nodeIds ?? []) ? [] : [{ kind: 'brake', nodeIds: silent }];
+    // Once it is on, time and another leader change nothing: whoever was counted counts until back.
+    const lostNodeIds = wasOn ? brake.lostNodeIds : this.#justLost(next, nowMs);
+    const lost = lostNodeIds.filter((id) => !released.has(id));
+    const on = tooMany(next, released, lost) && (wasOn || due.some((id) => !released.has(id)));
+    if (on) {
+      const same = wasOn && sameList(silent, brake.brake?.nodeIds ?? []);
+      return same ? [] : [{ kind: 'brake', nodeIds: silent, lostNodeIds }];
+    }
     if (wasOn) {
       // They return one after the other: whoever is not back yet is not lost for that.
       for (const id of silent) this.#of(id).silentSinceMs = nowMs;
@@ -141,17 +147,9 @@ export class PresenceDetector {
     return over ? [{ kind: 'brake-off' }] : [];
   }
 
-  /** More than half of what was ready, and more than one; whom an operator has given up counts no more. */
-  #tooMany(next: ReadonlyMap<string, NodeStatusRecord>, released: ReadonlySet<string>, nowMs: number): boolean {
-    let ready = 0;
-    let affected = 0;
-    for (const [nodeId, { status }] of next) {
-      if (status === NodeStatus.NODE_STATUS_READY) ready += 1;
-      else if (released.has(nodeId)) continue;
-      else if (status === NodeStatus.NODE_STATUS_SUSPECT) affected += 1;
-      else if (nowMs - this.#of(nodeId).lostAtMs < outageMs) affected += 1;
-    }
-    return affected > 1 && affected * 2 > ready + affected;
+  #justLost(next: ReadonlyMap<string, NodeStatusRecord>, nowMs: number): string[] {
+    const lost = [...next].filter(([, { status }]) => status === NodeStatus.NODE_STATUS_LOST).map(([id]) => id);
+    return lost.filter((id) => nowMs - this.#of(id).lostAtMs < outageMs).sort();
   }
 
   /** The status that a node has by its stream alone; undefined leaves it as it is. */
@@ -203,6 +201,21 @@ export class PresenceDetector {
     }
     return memory;
   }
+}
+
+/** More than half of what was ready, and more than one; whom an operator has given up counts no more. */
+function tooMany(
+  next: ReadonlyMap<string, NodeStatusRecord>,
+  released: ReadonlySet<string>,
+  lost: readonly string[],
+): boolean {
+  let ready = 0;
+  let affected = lost.filter((id) => next.get(id)?.status === NodeStatus.NODE_STATUS_LOST).length;
+  for (const [nodeId, { status }] of next) {
+    if (status === NodeStatus.NODE_STATUS_READY) ready += 1;
+    else if (status === NodeStatus.NODE_STATUS_SUSPECT && !released.has(nodeId)) affected += 1;
+  }
+  return affected > 1 && affected * 2 > ready + affected;
 }
 
 function suspectReason(memory: Memory, { nowMs, timing }: PresenceInput): string {

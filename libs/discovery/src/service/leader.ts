@@ -175,7 +175,7 @@ export class RegistryLeader {
         this.#probe(action.nodeId, action.helpers);
         return [];
       case 'brake':
-        return this.#setBrake(action.nodeIds);
+        return this.#setBrake(action);
       case 'brake-off':
         log.info({}, 'the brake is off');
         return [writeBrake(undefined, view.brake)];
@@ -203,13 +203,14 @@ export class RegistryLeader {
     }
   }
 
-  #setBrake(nodeIds: readonly string[]): TxnGroup[] {
+  #setBrake({ nodeIds, lostNodeIds }: Extract<PresenceAction, { kind: 'brake' }>): TxnGroup[] {
     const { view, log, clock } = this.#options;
     const before = view.brake;
     const wasOn = before !== undefined && !before.value.resumed;
     if (!wasOn) log.error({ nodeIds }, 'too many nodes are silent at once: the brake is on, nothing moves');
     const sinceMs = (wasOn && before.value.brake?.sinceMs) || clock.wall();
-    return [writeBrake({ brake: { nodeIds: [...nodeIds], sinceMs }, resumed: false }, before)];
+    const record = { brake: { nodeIds: [...nodeIds], sinceMs }, resumed: false, lostNodeIds: [...lostNodeIds] };
+    return [writeBrake(record, before)];
   }
 
   /** `whole`: looks at all endpoints, not only at what has changed. */

@@ -113,6 +113,8 @@ export interface BrakeRecord {
     | undefined;
   /** An operator has ended it: the nodes it holds may be lost. */
   resumed: boolean;
+  /** Nodes that were already lost when it came on, as part of the same outage: they count until they return. */
+  lostNodeIds: string[];
 }
 
 /**
@@ -538,7 +540,7 @@ export const NodeStatusRecord: MessageFns<NodeStatusRecord, "berth.registry.v1.N
 };
 
 function createBaseBrakeRecord(): BrakeRecord {
-  return { brake: undefined, resumed: false };
+  return { brake: undefined, resumed: false, lostNodeIds: [] };
 }
 
 export const BrakeRecord: MessageFns<BrakeRecord, "berth.registry.v1.BrakeRecord"> = {
@@ -550,6 +552,9 @@ export const BrakeRecord: MessageFns<BrakeRecord, "berth.registry.v1.BrakeRecord
     }
     if (message.resumed !== false) {
       writer.uint32(16).bool(message.resumed);
+    }
+    for (const v of message.lostNodeIds) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -583,6 +588,14 @@ export const BrakeRecord: MessageFns<BrakeRecord, "berth.registry.v1.BrakeRecord
             message.resumed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lostNodeIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -599,6 +612,11 @@ export const BrakeRecord: MessageFns<BrakeRecord, "berth.registry.v1.BrakeRecord
     return {
       brake: isSet(object.brake) ? Brake.fromJSON(object.brake) : undefined,
       resumed: isSet(object.resumed) ? globalThis.Boolean(object.resumed) : false,
+      lostNodeIds: globalThis.Array.isArray(object?.lostNodeIds)
+        ? object.lostNodeIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.lost_node_ids)
+        ? object.lost_node_ids.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -610,6 +628,9 @@ export const BrakeRecord: MessageFns<BrakeRecord, "berth.registry.v1.BrakeRecord
     if (message.resumed !== false) {
       obj.resumed = message.resumed;
     }
+    if (message.lostNodeIds?.length) {
+      obj.lostNodeIds = message.lostNodeIds;
+    }
     return obj;
   },
 
@@ -620,6 +641,7 @@ export const BrakeRecord: MessageFns<BrakeRecord, "berth.registry.v1.BrakeRecord
     const message = createBaseBrakeRecord();
     message.brake = (object.brake !== undefined && object.brake !== null) ? Brake.fromPartial(object.brake) : undefined;
     message.resumed = object.resumed ?? false;
+    message.lostNodeIds = object.lostNodeIds?.map((e) => e) || [];
     return message;
   },
 };
