@@ -46,7 +46,8 @@ async function deployWhile(name: string, away: () => Promise<unknown>): Promise<
   const [{ code, stdout, stderr, tookMs }] = await Promise.all([up, away()]);
   expect(code, `${stdout}${stderr}`).toBe(0);
   judge.promised(text);
-  await judge.holds();
+  // They run; to be found by name they are announced anew where the replica that heard of them has gone.
+  await judge.settled();
   const deployed = await judge.snapshot();
   await plane.ready();
   await judge.untouched(deployed);

@@ -118,7 +118,9 @@ describe('exec on another host', () => {
     const seen = `seen() { while ! grep -qa -- "$1" ${said}; do sleep 0.2; done; }; rm -f ${said}; touch ${said}`;
     const inTerminal = (line: string) => `script -qfec ${quote(`stty cols 101 rows 31; ${line}`)} ${said}`;
     const berth = `${process.execPath} ${cluster.cli}`;
-    const watch = 'tty; stty size; while [ "$(stty size)" = "31 101" ]; do sleep 0.2; done; stty size; exit 9';
+    // The engine sets the size just after the program's start.
+    const watch =
+      'tty; until stty size 2>/dev/null | grep -q 31; do sleep 0.1; done; stty size; while [ "$(stty size)" = "31 101" ]; do sleep 0.2; done; stty size; exit 9';
     const sized = await shell(
       `${seen}; (seen "^code [0-9]") | ${inTerminal(
         `(${seen.slice(0, seen.indexOf('; rm'))}; seen "^31 101"; stty cols 77 rows 22 < /dev/tty) & ` +
