@@ -62,27 +62,30 @@ export function growNetwork(settings: NetworkSettings, network: Stored<Network>,
  * node holds other blocks of it than was read: the same request may have been carried out elsewhere.
  */
 export function takeBlock(network: Stored<Network>, lease: Lease, holder: Stored<Holder> | undefined): WriteSet {
-  const writes = new WriteSet(networkOwner)
-    .compare({ kind: 'unchanged', key: networks.keyOf(network.value), modRevision: network.modRevision })
-    .create(leases, lease);
+  const writes = asRead(network).create(leases, lease);
   const { networkId, nodeId, block } = lease;
   if (!holder) return writes.create(holders, { networkId, nodeId, blocks: [block] });
   return writes.update(holders, { ...holder.value, blocks: [...holder.value.blocks, block] }, holder);
 }
 
 /**
- * Writes nothing: fails if the block is not held as it was read. The node may have given it back a moment ago, which a
- * mirror that lags does not show yet; told that it holds the block still, it would use one that is nobody's.
+ * Writes nothing: fails if the block is not held as it was read, or the network has changed. The node may have given it
+ * back a moment ago, which a mirror that lags does not show yet; told that it holds the block still, it would use one that
+ * is nobody's. And another network may have the name by now: new tasks join the network that the answer says.
  */
-export function confirmLease(lease: Stored<Lease>): WriteSet {
+export function confirmLease(network: Stored<Network>, lease: Stored<Lease>): WriteSet {
   const { modRevision, value } = lease;
-  return new WriteSet(networkOwner).compare({ kind: 'unchanged', key: leases.keyOf(value), modRevision });
+  return asRead(network).compare({ kind: 'unchanged', key: leases.keyOf(value), modRevision });
 }
 
-/** The node is now reached elsewhere: fails if the block is not held as it was read. */
-export function moveLease(lease: Stored<Lease>, to: Pick<Lease, 'address' | 'vxlanPort'>): WriteSet {
+/** The node is now reached elsewhere: fails if the block is not held as it was read, or the network has changed. */
+export function moveLease(
+  network: Stored<Network>,
+  lease: Stored<Lease>,
+  to: Pick<Lease, 'address' | 'vxlanPort'>,
+): WriteSet {
   const { address, vxlanPort } = to;
-  return new WriteSet(networkOwner).update(leases, { ...lease.value, address, vxlanPort }, lease);
+  return asRead(network).update(leases, { ...lease.value, address, vxlanPort }, lease);
 }
 
 /** Gives a block back: fails if it is not held as it was read, or its node holds other blocks than was read. */
@@ -133,6 +136,11 @@ export function removeNetwork(settings: NetworkSettings, network: Stored<Network
     .delete(vnis, { vni, networkId: id });
   for (const range of network.value.ranges) freeUnits(writes, settings, range);
   return writes.dropScope(scopeOfNetwork(id));
+}
+
+/** Fails if the network has changed. */
+function asRead({ value, modRevision }: Stored<Network>): WriteSet {
+  return new WriteSet(networkOwner).compare({ kind: 'unchanged', key: networks.keyOf(value), modRevision });
 }
 
 function takeUnits(writes: WriteSet, settings: NetworkSettings, range: string, networkId: string): WriteSet {

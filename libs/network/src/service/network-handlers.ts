@@ -129,9 +129,9 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
       case 'held': {
         const { value } = decision.lease;
         if (value.address === address && value.vxlanPort === vxlanPort) {
-          return { network, lease: value, writes: confirmLease(decision.lease), final: true };
+          return { network, lease: value, writes: confirmLease(network, decision.lease), final: true };
         }
-        const writes = moveLease(decision.lease, { address, vxlanPort });
+        const writes = moveLease(network, decision.lease, { address, vxlanPort });
         return { network, lease: { ...value, address, vxlanPort }, writes, final: true };
       }
       case 'take': {

@@ -231,6 +231,25 @@ describe('network-manager', () => {
     expect((await handlers.listLeases({}, node('a'))).leases).toEqual([second]);
   });
 
+  it('a block is not confirmed of a network that has lost its name, also where the mirror does not show that yet', async () => {
+    const { clock, store, scheduler, handlers } = setUp();
+    scheduler.set('s1', ['default']);
+    await clock.advance(500);
+    const ask = (address = '') => run(clock, handlers.lease({ stackId: 's1', network: 'default', address }, node('a')));
+    await ask();
+    store.lagMs = 200;
+    for (const address of ['', '198.18.0.12']) {
+      scheduler.set('s1', []);
+      await clock.advance(50);
+      // It is deleting in the store, and not yet in the mirror.
+      const [network] = (await handlers.listNetworks({}, anyone)).networks;
+      expect(network?.deleting).toBe(false);
+      await expect(ask(address)).rejects.toMatchObject({ reason: 'NETWORK_NOT_READY' });
+      scheduler.set('s1', ['default']);
+      await clock.advance(2_000);
+    }
+  });
+
   it('a node that has left holds nothing, and gets nothing', async () => {
     const { clock, scheduler, replicas, handlers, failures } = setUp({ replicas: 2 });
     scheduler.set('s1', ['default']);
