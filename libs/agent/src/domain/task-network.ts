@@ -1,12 +1,20 @@
 // What the ports in service/task-network.ts speak of.
 import type { NetworkSpec } from '@berth/contracts/workload';
 
+/** A network to be on. */
+export interface WantedNetwork {
+  /** Name in the stack. */
+  readonly network: string;
+  /** As the task's version of the stack declares it. */
+  readonly spec: NetworkSpec;
+}
+
 /** What a task needs of its networks, as its assignment says. */
 export interface TaskNetworkRequest {
   readonly taskId: string;
   readonly stackId: string;
   /** Networks to be on, in the order of the service; each once. */
-  readonly attachments: readonly { readonly network: string; readonly spec: NetworkSpec }[];
+  readonly attachments: readonly WantedNetwork[];
 }
 
 /** A task's place on one network. Written to the container's label, from which a restarted agent reads it back. */

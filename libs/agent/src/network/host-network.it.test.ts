@@ -89,7 +89,9 @@ class Machine {
     await this.ip([`netns add ${name}`]);
     const ips: string[] = [];
     for (const [i, network] of networks.entries()) {
-      const join = this.table.join(name, stack, network);
+      const { internal = false, driverOpts = {} } = this.table.blocksOf(stack, network)[0] ?? {};
+      const spec = { name: network, driverOpts, internal, externalName: '' };
+      const join = this.table.join(name, stack, { network, spec });
       const block = this.table.blocks.find((each) => each.dockerNetwork === join?.dockerNetwork);
       if (!join || !block) throw new Error(`no block of ${network}`);
       ips.push(join.ip);

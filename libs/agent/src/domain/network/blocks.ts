@@ -1,4 +1,4 @@
-import type { AdoptedTask, EngineNetwork, NetworkJoin } from '../task-network.ts';
+import type { AdoptedTask, EngineNetwork, NetworkJoin, WantedNetwork } from '../task-network.ts';
 import type { Bridge } from './bridges.ts';
 import { bridgeDevice, gatewayOf, pickAddress } from './bridges.ts';
 import type { CarriedNetwork } from './kernel.ts';
@@ -120,6 +120,20 @@ export function blockOfEngineNetwork(found: EngineNetwork): Block | undefined {
   return block.device === found.bridge ? block : undefined;
 }
 
+function nameOf({ stackId, network }: Pick<Block, 'stackId' | 'network'>): string {
+  return `${stackId}/${network}`;
+}
+
+/** Is the block of such a network? What is fixed for a network's life is compared. */
+function isAsDeclared(block: Block, { internal, driverOpts }: WantedNetwork['spec']): boolean {
+  const options = Object.entries(driverOpts);
+  return (
+    block.internal === internal &&
+    options.length === Object.keys(block.driverOpts).length &&
+    options.every(([option, value]) => block.driverOpts[option] === value)
+  );
+}
+
 /** A place of a container: its address in a block. */
 export interface Place {
   readonly ip: string;
@@ -140,10 +154,18 @@ interface HeldBlock {
   lastPicked: string | undefined;
 }
 
-/** Blocks of this node and who holds which address of them. Pure bookkeeping; indexed by network and by task. */
+/**
+ * Blocks of this node and who holds which address of them. Pure bookkeeping; indexed by network and by task.
+ *
+ * A stack that drops a network and declares another one under its name has, until its rollout has come to an end, two
+ * networks of one name. New tasks join the one that the network-manager leased a block of last, and no other. What remains:
+ * a task of the older version that is started anew then joins the newer network, for the older one takes no more blocks.
+ */
 export class BlockTable {
   readonly #byBlock = new Map<string, HeldBlock>();
   readonly #joinsOfTask = new Map<string, NetworkJoin[]>();
+  /** Which network has a name of a stack, by the last lease; absent of names that nothing was leased of since the start. */
+  readonly #current = new Map<string, string>();
 
   get blocks(): Block[] {
     return [...this.#byBlock.values()].map((held) => held.block);
@@ -158,8 +180,16 @@ export class BlockTable {
       this.#byBlock.set(block.block, { block, used: new Map(), lastPicked: undefined });
   }
 
+  /** A block that was leased just now: its network has the name from now on. */
+  addLeased(block: Block): void {
+    this.addBlock(block);
+    this.#current.set(nameOf(block), block.networkId);
+  }
+
   removeBlock(block: string): void {
+    const held = this.#byBlock.get(block)?.block;
     this.#byBlock.delete(block);
+    if (held && this.blocksOf(held.stackId, held.network).length === 0) this.#current.delete(nameOf(held));
   }
 
   /** Blocks held of a stack's network. */
@@ -181,22 +211,29 @@ export class BlockTable {
     return this.#joinsOfTask.get(taskId) ?? [];
   }
 
-  /** Is an address free in a block of a stack's network? */
-  hasRoom(stackId: string, network: string): boolean {
-    return this.blocksOf(stackId, network).some(({ block }) => {
-      const used = this.#byBlock.get(block)?.used;
-      return used !== undefined && pickAddress(block, new Set(used.keys())) !== undefined;
-    });
+  /** Blocks of a stack's network without a free address: of all networks of that name. */
+  fullBlocks(stackId: string, network: string): string[] {
+    return this.blocksOf(stackId, network).flatMap(({ block }) => (this.#free(block) === undefined ? [block] : []));
   }
 
-  /** The task's place on a network: the one it has, or a new one; undefined when all blocks held are full. */
-  join(taskId: string, stackId: string, network: string): NetworkJoin | undefined {
+  /** Could a new task join? See `join`. */
+  hasRoom(stackId: string, wanted: WantedNetwork, told?: string): boolean {
+    return this.#open(stackId, wanted, told).some(({ block }) => this.#free(block) !== undefined);
+  }
+
+  /**
+   * The task's place on a network: the one it has, or a new one; undefined when a block has to be leased first: all blocks
+   * held are full, or of a network that no longer has the name or is not as the task's stack declares it. `told` is the id
+   * of the network that a lease for this task was answered with: that one is joined as it is.
+   */
+  join(taskId: string, stackId: string, wanted: WantedNetwork, told?: string): NetworkJoin | undefined {
+    const { network } = wanted;
     const joins = this.#joinsOfTask.get(taskId) ?? [];
     const held = joins.find((join) => join.network === network);
     if (held) return held;
-    for (const block of this.blocksOf(stackId, network)) {
+    for (const block of this.#open(stackId, wanted, told)) {
       const entry = this.#byBlock.get(block.block);
-      const ip = entry && pickAddress(block.block, new Set(entry.used.keys()), entry.lastPicked);
+      const ip = this.#free(block.block);
       if (!entry || ip === undefined) continue;
       entry.used.set(ip, taskId);
       entry.lastPicked = ip;
@@ -205,6 +242,21 @@ export class BlockTable {
       return join;
     }
     return undefined;
+  }
+
+  #free(block: string): string | undefined {
+    const held = this.#byBlock.get(block);
+    return held && pickAddress(block, new Set(held.used.keys()), held.lastPicked);
+  }
+
+  /** Blocks that a new task may join. After a start with blocks of several networks of the name, none until one is leased. */
+  #open(stackId: string, { network, spec }: WantedNetwork, told: string | undefined): Block[] {
+    const blocks = this.blocksOf(stackId, network);
+    const ids = new Set(blocks.map((block) => block.networkId));
+    const current = this.#current.get(nameOf({ stackId, network })) ?? (ids.size === 1 ? [...ids][0] : undefined);
+    return blocks.filter(
+      (block) => block.networkId === current && (block.networkId === told || isAsDeclared(block, spec)),
+    );
   }
 
   /** Takes over the places that a running container has; those on networks that are gone are left out. */

@@ -8,6 +8,11 @@ import { desiredFirewall, diffFirewall, firewallSetNames, noFirewall, noSets } f
 import type { CarriedNetwork } from './kernel.ts';
 import { overlayDevice } from './overlay-names.ts';
 
+const wanted = (network: string, internal = false) => ({
+  network,
+  spec: { name: network, driverOpts: {}, internal, externalName: '' },
+});
+
 const bridges = fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { maxLength: 12 }).map((numbers) =>
   numbers.map((n) => ({
     ...blockOf({
@@ -110,9 +115,9 @@ describe('firewall over hosts', () => {
     const [back, front] = [blockIn('back', 1), blockIn('front', 2)];
     const table = new BlockTable();
     for (const block of [back, front]) table.addBlock(block);
-    const first = table.join('t', 's', 'back')?.ip;
-    const second = table.join('t', 's', 'front')?.ip;
-    table.join('alone', 's', 'front');
+    const first = table.join('t', 's', wanted('back'))?.ip;
+    const second = table.join('t', 's', wanted('front'))?.ip;
+    table.join('alone', 's', wanted('front'));
     const networks = table.networks((id) => peers(id === 'back' ? 1 : 2));
     const { sets } = state(table.blocks, { link, networks, memberships: table.memberships() });
     expect([...sets.members]).toEqual([`${first} 198.19.2.64/26`]);
@@ -211,7 +216,7 @@ describe('blocks', () => {
             held.delete(id);
             continue;
           }
-          const join = table.join(id, 's', 'a');
+          const join = table.join(id, 's', wanted('a'));
           if (join === undefined) expect(held.size).toBe(122);
           else if (held.has(id)) expect(join.ip).toBe(held.get(id));
           else {
@@ -222,5 +227,52 @@ describe('blocks', () => {
         if (held.size === 0) expect(table.unused().length).toBe(2);
       }),
     );
+  });
+
+  describe('of two networks of one name', () => {
+    const blockOn = (networkId: string, n: number, internal = false) =>
+      blockOf({ networkId, stackId: 's', network: 'a', block: `198.19.${n}.0/26`, internal });
+    const on = (table: BlockTable, task: string, internal = false, told?: string) =>
+      table.join(task, 's', wanted('a', internal), told)?.networkId;
+
+    it('new tasks join the one leased last; a task keeps the place it has', () => {
+      const table = new BlockTable();
+      table.addLeased(blockOn('n1xxxxxx', 1));
+      expect(on(table, 't1')).toBe('n1xxxxxx');
+      table.addLeased(blockOn('n2xxxxxx', 2));
+      expect([on(table, 't2'), on(table, 't1')]).toEqual(['n2xxxxxx', 'n1xxxxxx']);
+      // The name is the first one's again: its block is leased anew.
+      table.addLeased(blockOn('n1xxxxxx', 1));
+      expect([on(table, 't3'), on(table, 't2'), on(table, 't1')]).toEqual(['n1xxxxxx', 'n2xxxxxx', 'n1xxxxxx']);
+    });
+
+    it('none is joined that has lost the name, when the last block of the other is gone', () => {
+      const table = new BlockTable();
+      table.addLeased(blockOn('n1xxxxxx', 1));
+      table.addLeased(blockOn('n2xxxxxx', 2));
+      table.removeBlock('198.19.2.0/26');
+      expect([on(table, 't1'), table.hasRoom('s', wanted('a'))]).toEqual([undefined, false]);
+      table.removeBlock('198.19.1.0/26');
+      table.addBlock(blockOn('n3xxxxxx', 3));
+      expect(on(table, 't1')).toBe('n3xxxxxx');
+    });
+
+    it('one that is not as declared is joined only by a task whose lease it was answered with', () => {
+      const table = new BlockTable();
+      table.addLeased(blockOn('n1xxxxxx', 1));
+      expect([on(table, 't1', true), table.hasRoom('s', wanted('a', true))]).toEqual([undefined, false]);
+      expect(table.fullBlocks('s', 'a')).toEqual([]);
+      expect(on(table, 't1', true, 'n1xxxxxx')).toBe('n1xxxxxx');
+    });
+
+    it('after a start none is joined until one is leased; with one network alone, that one', () => {
+      const table = new BlockTable();
+      table.addBlock(blockOn('n1xxxxxx', 1));
+      expect(on(table, 't1')).toBe('n1xxxxxx');
+      table.addBlock(blockOn('n2xxxxxx', 2));
+      expect(on(table, 't2')).toBeUndefined();
+      table.addLeased(blockOn('n2xxxxxx', 2));
+      expect(on(table, 't2')).toBe('n2xxxxxx');
+    });
   });
 });

@@ -4,6 +4,7 @@ import { BerthError } from '@berth/kernel';
 import { MemoryLogger, VirtualClock } from '@berth/memory';
 import { expect, it } from 'vitest';
 import { DnsTable } from '../../domain/dns/dns-table.ts';
+import { blockOf, labelsOf } from '../../domain/network/blocks.ts';
 import { noFirewall } from '../../domain/network/firewall.ts';
 import type { EngineNetwork, EngineNetworkSpec } from '../../domain/task-network.ts';
 import { BridgeTaskNetwork } from './bridge-task-network.ts';
@@ -27,6 +28,10 @@ function setUp() {
     silentReleases: false,
     held: [] as Lease[],
     asked: [] as LeaseBlockRequest[],
+    /** Which network has a name now: the end of its id. */
+    network: { id: '', internal: false },
+    /** By network: the block that a node holds already. */
+    known: new Map<string, string>(),
   };
   /** True: the engine is away. */
   const broken = { engine: false, nameServer: '' };
@@ -57,20 +62,30 @@ function setUp() {
           await clock.sleep(3_000);
           throw new BerthError('Unavailable', 'nobody answers');
         }
-        const { stackId = '', network: name = '' } = request as LeaseBlockRequest;
+        const { stackId = '', network: name = '', fullBlocks = [] } = request as LeaseBlockRequest;
         manager.asked.push(request as LeaseBlockRequest);
+        const { internal } = manager.network;
+        const id = `${stackId}${name}${manager.network.id}`;
+        const held = manager.known.get(id);
+        if (held !== undefined && !fullBlocks.includes(held)) {
+          const lease = { networkId: id, block: held };
+          return LeaseBlockResponse.fromPartial({ network: { id, stackId, name, internal }, lease });
+        }
         const block = `10.64.${leased.length}.0/26`;
         leased.push(block);
-        const id = `${stackId}${name}`;
         if (manager.mute) {
           manager.held.push(Lease.fromPartial({ networkId: id, block }));
           throw new BerthError('DeadlineExceeded', 'no answer in time');
         }
-        return LeaseBlockResponse.fromPartial({ network: { id, stackId, name }, lease: { networkId: id, block } });
+        manager.known.set(id, block);
+        const network = { id, stackId, name, internal };
+        return LeaseBlockResponse.fromPartial({ network, lease: { networkId: id, block } });
       },
       async releaseBlock(request) {
         if (manager.silentReleases) throw new BerthError('Unavailable', 'nobody answers');
-        leased.splice(leased.indexOf((request as ReleaseBlockRequest).block), 1, '');
+        const { block, networkId = '' } = request as ReleaseBlockRequest;
+        leased.splice(leased.indexOf(block), 1, '');
+        if (manager.known.get(networkId) === block) manager.known.delete(networkId);
         return {};
       },
       async listLeases() {
@@ -118,14 +133,12 @@ function setUp() {
     address,
     nameServer,
   });
-  const prepare = (taskId: string, stackId: string) =>
+  const prepare = (taskId: string, stackId: string, internal = false) =>
     network.prepare(
       {
         taskId,
         stackId,
-        attachments: [
-          { network: 'default', spec: { name: 'default', driverOpts: {}, internal: false, externalName: '' } },
-        ],
+        attachments: [{ network: 'default', spec: { name: 'default', driverOpts: {}, internal, externalName: '' } }],
       },
       signal,
     );
@@ -327,4 +340,67 @@ it('tasks that want one network at once get one block, and another when it is fu
   const all = await Promise.all(Array.from({ length: 70 }, (_, i) => prepare(`t${i}`, 's1')));
   expect(new Set(all.map(({ joins }) => joins[0]?.ip)).size).toBe(70);
   expect([leased.length, manager.asked.length]).toEqual([2, 2]);
+});
+
+it('of two networks of one name a new task is on the one its stack declares now; a restarted one stays where it was', async () => {
+  const { manager, network, prepare } = setUp();
+  await network.adopt([]);
+  const old = await prepare('t1', 's1');
+  // Dropped from the file and declared again as another one: nothing of it is on this host yet.
+  manager.network = { id: 'v3', internal: true };
+  const moved = await prepare('t2', 's1', true);
+  expect(moved.joins[0]?.networkId).toBe('s1defaultv3');
+  expect(await prepare('t1', 's1')).toEqual(old);
+  expect((await prepare('t3', 's1', true)).joins[0]?.networkId).toBe('s1defaultv3');
+  expect(manager.asked).toHaveLength(2);
+  // A task of the version before: the old network takes nobody any more.
+  expect((await prepare('t4', 's1')).joins[0]?.networkId).toBe('s1defaultv3');
+  // And back to the first one, which is still there.
+  manager.network = { id: '', internal: false };
+  expect((await prepare('t5', 's1')).joins[0]).toMatchObject({
+    networkId: 's1default',
+    dockerNetwork: old.joins[0]?.dockerNetwork,
+  });
+});
+
+it('tasks whose network is not as they know it come to an end of asking, when its block is full too', async () => {
+  const { leased, manager, network, prepare } = setUp();
+  await network.adopt([]);
+  manager.network = { id: 'v3', internal: true };
+  const all = await Promise.all(Array.from({ length: 70 }, (_, i) => prepare(`t${i}`, 's1')));
+  expect(new Set(all.map(({ joins }) => joins[0]?.ip)).size).toBe(70);
+  expect(leased).toHaveLength(2);
+  expect(manager.asked.length).toBeLessThanOrEqual(2 * 70);
+});
+
+it('an agent that starts with two networks of one name asks which has it, and adopted tasks stay', async () => {
+  const { engine, manager, network, prepare } = setUp();
+  const specs = ['s1default', 's1defaultv3'].map((networkId, i) => {
+    const block = blockOf({ networkId, stackId: 's1', network: 'default', block: `10.64.${i}.0/26`, internal: false });
+    const { dockerNetwork: name, device: bridge, gateway } = block;
+    return { block, spec: { name, bridge, subnet: block.block, gateway, labels: labelsOf(block), options: {} } };
+  });
+  const tasks = specs.map(({ block, spec }, i) => {
+    engine.set(spec.name, spec);
+    manager.known.set(block.networkId, block.block);
+    const { networkId, dockerNetwork } = block;
+    const join = { networkId, network: 'default', dockerNetwork, ip: block.block.replace('.0/26', '.9') };
+    return { taskId: `t${i}`, stackId: 's1', joins: [join] };
+  });
+  await network.adopt(tasks);
+  for (const { taskId, joins } of tasks) expect((await prepare(taskId, 's1')).joins).toEqual(joins);
+  expect(manager.asked).toEqual([]);
+  manager.network.id = 'v3';
+  expect((await prepare('t9', 's1')).joins[0]?.networkId).toBe('s1defaultv3');
+  expect(manager.asked).toHaveLength(1);
+});
+
+it('a leased block that another network uses here is not waited for in a loop', async () => {
+  const { leased, manager, network, prepare } = setUp();
+  await network.adopt([]);
+  await prepare('t1', 's1');
+  // The network-manager has lost the lease, and gives the block out again.
+  leased.pop();
+  manager.network = { id: 'v3', internal: true };
+  await expect(prepare('t2', 's1', true)).rejects.toMatchObject({ code: 'Conflict', reason: 'BLOCK_IN_USE' });
 });

@@ -5,7 +5,13 @@ import type { DnsTable } from '../../domain/dns/dns-table.ts';
 import type { Block } from '../../domain/network/blocks.ts';
 import { BlockTable, blockOf, blockOfEngineNetwork, engineOptionsOf, labelsOf } from '../../domain/network/blocks.ts';
 import { networkMtu } from '../../domain/network/kernel.ts';
-import type { AdoptedTask, NetworkJoin, PreparedNetworks, TaskNetworkRequest } from '../../domain/task-network.ts';
+import type {
+  AdoptedTask,
+  NetworkJoin,
+  PreparedNetworks,
+  TaskNetworkRequest,
+  WantedNetwork,
+} from '../../domain/task-network.ts';
 import type { EngineNetworks, TaskNetwork } from '../task-network.ts';
 import { Wake } from '../wake.ts';
 import type { HostAddress, HostNetwork } from './host-network.ts';
@@ -102,17 +108,20 @@ export class BridgeTaskNetwork implements TaskNetwork {
   async prepare(request: TaskNetworkRequest, signal: AbortSignal): Promise<PreparedNetworks> {
     // A restart in place needs nobody.
     if (!this.#changed && this.#hasAll(request) && !this.#unserved(request)) return this.#prepared(request);
+    /** Networks that leases for this task were answered with, by name: their ids. */
+    const told = new Map<string, string>();
     for (;;) {
-      const full = await this.#inTurn(async () => {
+      const missing = await this.#inTurn(async () => {
         assert(this.#adopted, 'adopt comes before prepare');
-        const missing = request.attachments.find(({ network }) => !this.#join(request, network))?.network;
+        const missing = request.attachments.find((wanted) => !this.#join(request, wanted, told.get(wanted.network)));
         if (missing === undefined && (this.#changed || this.#unserved(request))) await this.#makeHostMatch();
         const unserved = missing === undefined && this.#unserved(request);
         if (unserved) throw unserved;
         return missing;
       });
-      if (full === undefined) return this.#prepared(request);
-      await this.#takeBlock(request.stackId, full, signal);
+      if (missing === undefined) return this.#prepared(request);
+      const networkId = await this.#takeBlock(request.stackId, missing, told.get(missing.network), signal);
+      if (networkId !== undefined) told.set(missing.network, networkId);
     }
   }
 
@@ -256,32 +265,56 @@ export class BridgeTaskNetwork implements TaskNetwork {
     }
   }
 
-  /** The task's place on a network; undefined while the blocks held are full. */
-  #join({ stackId, taskId }: TaskNetworkRequest, network: string): NetworkJoin | undefined {
+  /** The task's place on a network; undefined while a block has to be leased for it. */
+  #join(
+    { stackId, taskId }: TaskNetworkRequest,
+    wanted: WantedNetwork,
+    told: string | undefined,
+  ): NetworkJoin | undefined {
     const before = this.#table.joinsOf(taskId).length;
-    const join = this.#table.join(taskId, stackId, network);
+    const join = this.#table.join(taskId, stackId, wanted, told);
     const joins = this.#table.joinsOf(taskId).length;
     if (joins > 1 && joins > before) this.#changed = true;
     return join;
   }
 
-  /** One more block of a network, unless somebody else has got one meanwhile. */
-  #takeBlock(stackId: string, network: string, signal: AbortSignal): Promise<void> {
+  /** One more block of a network, unless somebody else has got one meanwhile; answers the id of the network leased from. */
+  #takeBlock(
+    stackId: string,
+    wanted: WantedNetwork,
+    told: string | undefined,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const { network } = wanted;
     return this.#exchange(stackId, network, async () => {
-      if (this.#table.hasRoom(stackId, network)) return;
+      if (this.#table.hasRoom(stackId, wanted, told)) return undefined;
       // A release whose answer was lost may still be under way: it must not take away what is leased now.
       for (const block of [...this.#toRelease.values()]) {
         if (block.stackId === stackId && block.network === network) await this.#release(block, signal);
       }
-      const full = this.#table.blocksOf(stackId, network).map((block) => block.block);
+      const full = this.#table.fullBlocks(stackId, network);
       const block = await this.#lease(stackId, network, full, signal);
       await this.#inTurn(async () => {
+        this.#checkUsable(block);
         this.#toRelease.delete(block.block);
-        this.#table.addBlock(block);
+        this.#table.addLeased(block);
         this.#changed = true;
         this.#options.onNetworks(this.networkIds());
       });
+      return block.networkId;
     });
+  }
+
+  /** Asked again at once, the network-manager would say the same: the task waits, and says for what. */
+  #checkUsable({ block, networkId }: Block): void {
+    const held = this.#table.blocks.find((each) => each.block === block);
+    if (!held || held.networkId === networkId) return;
+    throw new BerthError(
+      'Conflict',
+      `block ${block} was leased for network ${networkId}, but tasks of network ${held.networkId} use it on this host; ` +
+        'drain the host and activate it',
+      { reason: 'BLOCK_IN_USE' },
+    );
   }
 
   async #lease(stackId: string, network: string, fullBlocks: string[], signal: AbortSignal): Promise<Block> {
@@ -416,7 +449,7 @@ export class BridgeTaskNetwork implements TaskNetwork {
     this.#toRelease.delete(block);
   }
 
-  #exchange(stackId: string, network: string, step: () => Promise<void>): Promise<void> {
+  #exchange<T>(stackId: string, network: string, step: () => Promise<T>): Promise<T> {
     const key = `${stackId}/${network}`;
     const before = this.#exchanges.get(key) ?? Promise.resolve();
     const result = before.then(step);
