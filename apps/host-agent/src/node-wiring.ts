@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { CertificateRenewalOptions, ClusterState, NodeIdentity } from '@berth/agent';
 import {
   AgentCache,
@@ -27,6 +28,11 @@ import type { LateTls } from './late-tls.ts';
 import { wireNetwork } from './network-wiring.ts';
 import type { NodeCertificates } from './node-certificate.ts';
 import { softwareVersion } from './version.ts';
+
+/** A start is work for the engine's host more than waiting: with more at a time each costs more cpu (measured: a tenth). */
+const startsPerCore = 2;
+/** The engine's own locks let no more than these go on together. */
+const maxStarts = 8;
 
 /** How a host that has joined keeps its certificate good. */
 export interface LiveOptions extends Pick<CertificateRenewalOptions, 'sign' | 'token' | 'firstToken'> {
@@ -89,6 +95,7 @@ export async function wireNode(
   const announcer = new EndpointAnnouncer({ ...ports, client: presenceApi, synced: () => dispatch.synced });
   const engine = new TaskEngine({
     ...ports,
+    startConcurrency: Math.min(maxStarts, startsPerCore * availableParallelism()),
     tasks,
     node,
     runtime,

@@ -27,8 +27,6 @@ export function watchHosts(hosts: readonly Host[], contender: Contender, load: L
       alive += 1;
       const service = contender.serviceOf(event.Actor.Attributes);
       started.set(event.Actor.ID, { host, service, at: process.hrtime.bigint() });
-      // One service on many hosts: the first container of each host asks. Many services: the last of each host, below.
-      if (load.services === 1) askOnce(host, event.Actor.ID, service);
     }
     if (event.Action === 'destroy') alive -= 1;
     settle();

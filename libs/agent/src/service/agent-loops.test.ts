@@ -227,6 +227,7 @@ class Agent {
     const announcer = new EndpointAnnouncer({ ...ports, client: presenceApi, synced: () => this.dispatch.synced });
     this.engine = new TaskEngine({
       ...ports,
+      startConcurrency: 8,
       tasks: this.tasks,
       node,
       runtime,

@@ -32,8 +32,8 @@ describe('leaveCluster', () => {
         release: async (taskId: string) => void released.push(taskId),
       };
       const ignore = (): void => {};
-      const on = { onStatuses: ignore, onStatics: ignore, onEndpoints: ignore };
-      const engine = new TaskEngine({ tasks, node, runtime, network, cache, clock, log, ...on });
+      const settings = { startConcurrency: 8, onStatuses: ignore, onStatics: ignore, onEndpoints: ignore };
+      const engine = new TaskEngine({ tasks, node, runtime, network, cache, clock, log, ...settings });
       const own = new AbortController();
       const ended = engine.run(AbortSignal.any([abort.signal, own.signal]));
       return { engine, tasks, ended, kill: () => own.abort() };

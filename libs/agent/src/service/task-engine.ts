@@ -14,8 +14,6 @@ import { Slots } from './slots.ts';
 import type { TaskNetwork } from './task-network.ts';
 import { Wake } from './wake.ts';
 
-/** Containers created and started at a time; more only make the engine slower. */
-const startConcurrency = 8;
 /** Lists the engine's containers even if no event asks for it. */
 const listIntervalMs = 30_000;
 /** Waits this long for more changes before it writes to disk. */
@@ -24,6 +22,8 @@ const saveDelayMs = 100;
 const saveRetryMs = 5_000;
 
 export interface TaskEngineOptions {
+  /** Containers created and started at a time. */
+  readonly startConcurrency: number;
   readonly tasks: NodeTasks;
   readonly node: NodeIdentity;
   readonly runtime: ContainerRuntime<RunPlan>;
@@ -45,7 +45,7 @@ export class TaskEngine {
   readonly #wake: Wake;
   readonly #save: Wake;
   readonly #list: Wake;
-  readonly #starts = new Slots(startConcurrency);
+  readonly #starts: Slots;
   readonly #launches = new Map<string, AbortController>();
   readonly #containerListeners = new Set<() => void>();
   #oneShots: readonly string[] = [];
@@ -53,6 +53,7 @@ export class TaskEngine {
 
   constructor(options: TaskEngineOptions) {
     this.#o = options;
+    this.#starts = new Slots(options.startConcurrency);
     this.#wake = new Wake(options.clock);
     this.#save = new Wake(options.clock);
     this.#list = new Wake(options.clock);
