@@ -144,6 +144,16 @@ describe('mayServe', () => {
     world.statuses.set('a', NodeStatus.NODE_STATUS_LOST);
     expect(mayServe(endpoint('t1', { nodeId: 'a' }), true, world)).toBe(false);
   });
+
+  it('gives a container that starts again its name back while the mirror of the scheduler is not synced', () => {
+    const world = new World();
+    world.set('t1', 'a');
+    world.tasksSynced = false;
+    expect(mayServe(endpoint('t1', { nodeId: 'a' }), false, world)).toBe(true);
+    expect(mayServe(endpoint('t1', { nodeId: 'b' }), false, world)).toBe(false);
+    world.set('t1', 'a', DESIRED_STATE_SHUTDOWN);
+    expect(mayServe(endpoint('t1', { nodeId: 'a' }), false, world)).toBe(false);
+  });
 });
 
 describe('an endpoint that claims what its task does not have', () => {

@@ -19,7 +19,7 @@ export type NetworkWorld = Pick<NetworkFacts, 'known' | 'network' | 'holds'>;
 
 /** What serving depends on. */
 export interface ServingWorld {
-  /** The scheduler's task; undefined when there is none. Asked only while `tasksSynced`. */
+  /** The scheduler's task; undefined when there is none; as last heard while not `tasksSynced`. */
   task(taskId: string): TaskView | undefined;
   /** The mirror of the scheduler is whole: only then does absence count. */
   readonly tasksSynced: boolean;
@@ -34,12 +34,13 @@ export interface ServingWorld {
 /**
  * May an endpoint be public? While its task is desired-running on that node, the node is neither lost nor left, and names
  * and address are its task's own; so a task that is to shut down loses its endpoint before it is stopped. As long as the
- * mirror of the scheduler is not synced, what was decided last stays; the same for what the network-manager says.
+ * mirror of the scheduler is not synced, nothing is taken back, but what it last said still counts: a container that starts
+ * again meanwhile gets its name back. The same for what the network-manager says.
  */
 export function mayServe(endpoint: Endpoint, was: boolean, world: ServingWorld): boolean {
   const status = world.nodeStatus(endpoint.nodeId);
   if (status === Status.NODE_STATUS_LOST || status === Status.NODE_STATUS_LEFT) return false;
-  if (!world.tasksSynced) return was;
+  if (!world.tasksSynced && was) return true;
   const task = world.task(endpoint.taskId)?.task;
   if (task?.desired !== DesiredState.DESIRED_STATE_RUNNING || task.nodeId !== endpoint.nodeId) return false;
   if (nameFault(endpoint, task, world) !== undefined) return false;

@@ -75,11 +75,14 @@ export class RegistryLeader {
   /** Campaigns and leads until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { store, replica, feed, scheduler, log } = this.#options;
+    let behind = false;
     const ends = [
       feed.onStep((_step, raw) => this.#onStored(raw)),
       scheduler.onStep((step) => {
-        if (step.kind !== 'changes') this.#whole = true;
+        // A mirror that is whole again may say what it could not say meanwhile.
+        if (step.kind !== 'changes' || behind) this.#whole = true;
         else for (const { key } of step.changes) if (key.startsWith('task/')) this.#dirtyTasks.add(key.slice(5));
+        behind = step.kind === 'disconnected';
         this.#touch();
       }),
     ];
