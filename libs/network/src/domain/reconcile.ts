@@ -96,7 +96,7 @@ function wantedOf({ stacks }: DeclaredStacks): Map<string, { readonly stack: Sta
  * A network that the stack has dropped and declares again as it was, while tasks are on it: a file that was changed and,
  * before its rollout came to an end, changed back. In a new network the next tasks would not find the others.
  */
-function stillInUse(state: NetworkState, stack: Stack, spec: NetworkSpec): Network | undefined {
+export function stillInUse(state: NetworkState, stack: Pick<Stack, 'id'>, spec: NetworkSpec): Network | undefined {
   for (const { value: network } of state.networks.values()) {
     if (!network.deleting || network.stackId !== stack.id || network.name !== spec.name) continue;
     if (network.internal !== spec.internal || !sameOptions(network.driverOpts, spec.driverOpts)) continue;

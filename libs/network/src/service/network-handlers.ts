@@ -23,6 +23,7 @@ import { formatCidr, parseCidr } from '@berth/workload';
 import { checkStackNetworks } from '../domain/check-stack.ts';
 import { decideLease } from '../domain/lease.ts';
 import { pickRange } from '../domain/ranges.ts';
+import { stillInUse } from '../domain/reconcile.ts';
 import type { Stored } from '../domain/records.ts';
 import { holders, leases, networks, stored } from '../domain/records.ts';
 import { claimId, holderId } from '../domain/tables.ts';
@@ -64,7 +65,9 @@ export class NetworkHandlers implements NetworkServiceImplementation<CallerConte
     const { tables, stacks } = manager;
     checkStackNetworks({ namespace, stack, specs, stacks, networks: valuesOf(tables.networks) });
     const current = stacks.find((each) => each.namespace === namespace && each.name === stack && !each.removing);
-    const fresh = specs.some((spec) => !current || !tables.claims.has(claimId(current.id, spec.name)));
+    const fresh = specs.some(
+      (spec) => !current || !(tables.claims.has(claimId(current.id, spec.name)) || stillInUse(tables, current, spec)),
+    );
     if (fresh && pickRange(settings, tables.takenUnits, 0) === undefined) throw exhausted(settings);
     return {};
   }

@@ -338,6 +338,19 @@ describe('network-manager', () => {
     ).rejects.toMatchObject({ code: 'Exhausted', reason: 'POOL_EXHAUSTED' });
   });
 
+  it('needs no range for a network that is declared again while tasks are on it', async () => {
+    const { clock, scheduler, handlers } = setUp({ pool: '10.64.0.0/21' });
+    scheduler.set('s1', ['a', 'b']);
+    await clock.advance(1_000);
+    await run(clock, handlers.lease({ stackId: 's1', network: 'a', fullBlocks: [] }, node('n1')));
+    scheduler.set('s1', ['b']);
+    await clock.advance(1_000);
+    const check = (name: string) =>
+      handlers.checkStack({ namespace: 'default', stack: 's1', networks: [NetworkSpec.fromPartial({ name })] }, anyone);
+    await expect(check('a')).resolves.toEqual({});
+    await expect(check('c')).rejects.toMatchObject({ code: 'Exhausted', reason: 'POOL_EXHAUSTED' });
+  });
+
   it('serves its resources by Watch and Changes, to its own cluster', async () => {
     const { clock, scheduler, handlers, end } = setUp();
     scheduler.set('s1', ['default']);
