@@ -10,7 +10,7 @@ import type { Action } from './orchestration/types.ts';
 import type { Assignment } from './placement/assign.ts';
 import { hostPortsOf } from './stack/derive.ts';
 import type { ServiceFields, StackAction } from './stack/reconcile.ts';
-import { homesOf, volumesToGo } from './stack/volumes.ts';
+import { homesOf, refusedHomes, volumesToGo } from './stack/volumes.ts';
 import { families, owner } from './state/families.ts';
 import type { Records } from './state/records.ts';
 import type { Held } from './state/table.ts';
@@ -79,6 +79,7 @@ export function writesOf(records: Records, action: Action | StackAction | Assign
     case 'set-desired': {
       const held = taskOf(records, action.taskId);
       writes.update(families.task, { ...held.value, desired: action.desired }, held);
+      first.push(...forget(refusedHomes(records, held.value)));
       break;
     }
     case 'orphan-task': {

@@ -295,6 +295,20 @@ describe('nodes', () => {
     expect(world.active('web')).toHaveLength(2);
   });
 
+  it('a suspect node keeps what it was given and has not accepted yet', () => {
+    const world = two();
+    world.apply(web('a', 2));
+    world.converge();
+    const given = world.active('web').map(({ id }) => id);
+    world.setNodes([nodeFacts('n1', { status: NodeStatus.NODE_STATUS_SUSPECT }), nodeFacts('n2')]);
+    world.agents((id) => id === 'n2');
+    world.advance(10 * 60_000);
+    expect(world.active('web').map(({ id }) => id)).toEqual(given);
+    world.setNodes([nodeFacts('n1', { status: NodeStatus.NODE_STATUS_LOST }), nodeFacts('n2')]);
+    world.settle((id) => id === 'n2');
+    expect(world.active('web').map(({ nodeId }) => nodeId)).toEqual(['n2', 'n2']);
+  });
+
   it('a suspect node keeps its tasks and gets nothing new', () => {
     const world = two();
     world.apply(web('a', 2));
@@ -543,6 +557,26 @@ describe('removal', () => {
     world.remove('shop', true);
     world.settle();
     expect(world.keys()).toEqual(before);
+  });
+
+  it('a node that refuses the first task of a named volume does not become its home', () => {
+    const world = new World([nodeFacts('n1'), nodeFacts('n2'), nodeFacts('n3')]);
+    world.apply(
+      stackSpec('shop', [serviceSpec('db', { container: { mounts: [{ type: 1, source: 'data', target: '/d' }] } })], {
+        volumes: [{ name: 'data' }],
+      }),
+    );
+    world.converge();
+    const [first] = world.active('db');
+    world.report(first!.id, { state: TASK_STATE_REJECTED, message: 'no such image' });
+    world.advance(60_000);
+    const [second] = world.active('db');
+    expect(second!.nodeId).not.toBe(first!.nodeId);
+    world.run(second!.id);
+    // From here on it is at home there.
+    world.report(second!.id, { state: TASK_STATE_REJECTED, run: 2, containerId: '' });
+    world.advance(10 * 60_000);
+    expect(world.active('db').map(({ nodeId }) => nodeId)).toEqual([second!.nodeId]);
   });
 
   it('keeps the home of a named volume that was not asked to go', () => {

@@ -1,3 +1,4 @@
+import { NodeStatus } from '@berth/contracts/registry';
 import type { RestartPolicy } from '@berth/contracts/workload';
 import { DesiredState, RestartCondition, TaskState } from '@berth/contracts/workload';
 import { backoff, isServing, restartDelay, restartPolicyOf, restarts } from '@berth/workload';
@@ -65,6 +66,8 @@ export function withActive(slot: Slot, active: SeenTask, rules: SlotRules, nowMs
     case TaskState.TASK_STATE_PENDING:
       return hold('starting');
     case TaskState.TASK_STATE_ASSIGNED: {
+      // It will be back, or lost; or the brake holds, and nothing is to move.
+      if (rules.nodes.get(task.nodeId)?.status === NodeStatus.NODE_STATUS_SUSPECT) return hold('starting');
       const deadline =
         sinceMs +
         backoff(rules.limits.acceptWithinMs, 1 + neverAccepted(slot, rules), 16 * rules.limits.acceptWithinMs);

@@ -112,7 +112,7 @@ class Round {
     for (const volume of volumes) {
       if (this.#homeOf(task.namespace, volume) !== undefined) continue;
       this.#pins.set(`${task.namespace}/${volume}`, nodeId);
-      pins.push({ namespace: task.namespace, volume, nodeId, stack: task.stack });
+      pins.push({ namespace: task.namespace, volume, nodeId, stack: task.stack, taskId: task.id });
     }
     return { kind: 'assign', taskId: task.id, nodeId, pins };
   }

@@ -1,4 +1,6 @@
 import type { ServiceVersion, VolumePin } from '@berth/contracts/scheduler';
+import type { Task } from '@berth/contracts/workload';
+import { TaskState } from '@berth/contracts/workload';
 import type { Records } from '../state/records.ts';
 import { volumeNamesOf } from './derive.ts';
 
@@ -19,6 +21,36 @@ export function homesOf(records: Records, stackId: string, volumes: ServiceVersi
   return volumeNamesOf({ namespace, stack }, volumes).flatMap(
     (volume) => records.volumes.get(namespace, volume)?.value ?? [],
   );
+}
+
+/**
+ * Homes given to volumes for a task that its node has refused before it ever started (an image that is missing there): they
+ * are free again, unless another task has found its home there meanwhile.
+ */
+export function refusedHomes(records: Records, task: Task): VolumePin[] {
+  if (!neverStarted(records, task)) return [];
+  return volumesOf(records, task).flatMap((volume) => {
+    const pin = records.volumes.get(task.namespace, volume)?.value;
+    if (pin?.taskId !== task.id) return [];
+    const used = [...records.tasks.values()].some(
+      ({ value: other }) =>
+        other.nodeId === pin.nodeId &&
+        other.namespace === pin.namespace &&
+        !neverStarted(records, other) &&
+        volumesOf(records, other).includes(volume),
+    );
+    return used ? [] : [pin];
+  });
+}
+
+function neverStarted(records: Records, { id }: Task): boolean {
+  const status = records.status(id);
+  return status?.state === TaskState.TASK_STATE_REJECTED && status.run <= 1 && status.containerId === '';
+}
+
+function volumesOf(records: Records, task: Task): string[] {
+  const version = records.versions.get(task.serviceId, String(task.specVersion))?.value;
+  return version ? volumeNamesOf(task, version.volumes) : [];
 }
 
 /**

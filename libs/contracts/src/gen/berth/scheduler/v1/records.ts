@@ -74,6 +74,8 @@ export interface VolumePin {
   nodeId: string;
   /** Name of the stack that first used it: its removal may take the volume along, also after a removal that did not. */
   stack: string;
+  /** Task that was the first to be placed for it. Should its node refuse it before it ever started, the volume is not there. */
+  taskId: string;
 }
 
 /** StaticTasks is the list of static tasks that one manager's agent last reported. */
@@ -577,7 +579,7 @@ export const ServiceVersion: MessageFns<ServiceVersion, "berth.scheduler.v1.Serv
 };
 
 function createBaseVolumePin(): VolumePin {
-  return { namespace: "", volume: "", nodeId: "", stack: "" };
+  return { namespace: "", volume: "", nodeId: "", stack: "", taskId: "" };
 }
 
 export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = {
@@ -595,6 +597,9 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
     }
     if (message.stack !== "") {
       writer.uint32(34).string(message.stack);
+    }
+    if (message.taskId !== "") {
+      writer.uint32(42).string(message.taskId);
     }
     return writer;
   },
@@ -644,6 +649,14 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
             message.stack = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -666,6 +679,11 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
         ? globalThis.String(object.node_id)
         : "",
       stack: isSet(object.stack) ? globalThis.String(object.stack) : "",
+      taskId: isSet(object.taskId)
+        ? globalThis.String(object.taskId)
+        : isSet(object.task_id)
+        ? globalThis.String(object.task_id)
+        : "",
     };
   },
 
@@ -683,6 +701,9 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
     if (message.stack !== "") {
       obj.stack = message.stack;
     }
+    if (message.taskId !== "") {
+      obj.taskId = message.taskId;
+    }
     return obj;
   },
 
@@ -695,6 +716,7 @@ export const VolumePin: MessageFns<VolumePin, "berth.scheduler.v1.VolumePin"> = 
     message.volume = object.volume ?? "";
     message.nodeId = object.nodeId ?? "";
     message.stack = object.stack ?? "";
+    message.taskId = object.taskId ?? "";
     return message;
   },
 };
