@@ -1,5 +1,5 @@
 import { NodeStatus } from '@berth/contracts/registry';
-import { UpdateState } from '@berth/contracts/scheduler';
+import { Availability, UpdateState } from '@berth/contracts/scheduler';
 import { DependencyCondition, DesiredState, Health, RestartCondition, TaskState } from '@berth/contracts/workload';
 import { volumeName } from '@berth/workload';
 import { describe, expect, it } from 'vitest';
@@ -295,6 +295,18 @@ describe('nodes', () => {
     expect(world.active('web')).toHaveLength(2);
   });
 
+  it('a node that the mirror of the registry does not know yet is not lost', () => {
+    const world = two();
+    world.apply(web('a', 2));
+    world.settle();
+    world.setAvailability('n1', Availability.AVAILABILITY_ACTIVE);
+    const before = world.active('web');
+    world.setNodes([nodeFacts('n2')]);
+    world.advance(60_000);
+    expect(world.active('web')).toEqual(before);
+    expect(world.records.availabilities.get('n1')).toBeDefined();
+  });
+
   it('a suspect node keeps what it was given and has not accepted yet', () => {
     const world = two();
     world.apply(web('a', 2));
@@ -553,7 +565,7 @@ describe('removal', () => {
       ),
     );
     world.settle();
-    world.setNodes([]);
+    world.setNodes(['n1', 'n2'].map((id) => nodeFacts(id, { status: NodeStatus.NODE_STATUS_LEFT })));
     world.remove('shop', true);
     world.settle();
     expect(world.keys()).toEqual(before);

@@ -42,16 +42,15 @@ export function isStranded(seen: SeenTask, nodes: NodesView): boolean {
   );
 }
 
-/** Nothing is known of what runs there. */
+/** Nothing is known of what runs there. A node that is not known is not lost: removed ones stay on record (ADR 0130), so it
+ *  is one that has joined, and that a mirror which lags has yet to hear of. */
 export function isLost(nodeId: string, nodes: NodesView): boolean {
-  const status = nodes.get(nodeId)?.status;
-  return status === undefined || status === NodeStatus.NODE_STATUS_LOST || status === NodeStatus.NODE_STATUS_LEFT;
+  return isGone(nodeId, nodes) || nodes.get(nodeId)?.status === NodeStatus.NODE_STATUS_LOST;
 }
 
 /** Nobody will ever say that its containers are gone: the node has left. */
 export function isGone(nodeId: string, nodes: NodesView): boolean {
-  const status = nodes.get(nodeId)?.status;
-  return status === undefined || status === NodeStatus.NODE_STATUS_LEFT;
+  return nodes.get(nodeId)?.status === NodeStatus.NODE_STATUS_LEFT;
 }
 
 /** Nothing of it is left on any node, so its record may go. */

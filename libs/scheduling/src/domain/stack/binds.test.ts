@@ -40,6 +40,14 @@ describe('relative bind sources', () => {
     expect(bindNodeOf(spec, [first!, { ...second!, labels: { disk: 'ssd' } }, third!])).toBe('');
   });
 
+  it('are not made clear by a host name that two nodes have', () => {
+    const spec = bind('./html', { constraints: ['node.hostname == host-n2'] });
+    const [first, second, third] = nodes(3);
+    expect(() => bindNodeOf(spec, [first!, second!, { ...third!, hostname: 'host-n2' }])).toThrow(
+      expect.objectContaining({ reason: 'RELATIVE_BIND' }),
+    );
+  });
+
   it('are not made clear by a constraint that admits several', () => {
     const spec = bind('./html', { constraints: ['node.hostname != host-n3'] });
     expect(() => bindNodeOf(spec, nodes(3))).toThrow(expect.objectContaining({ reason: 'RELATIVE_BIND' }));

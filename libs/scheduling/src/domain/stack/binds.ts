@@ -18,7 +18,7 @@ export function bindNodeOf(spec: StackSpec, nodes: readonly Node[]): string {
   if (!second) return first.id;
   const problems = spec.services.flatMap((service) => {
     const paths = relativeBinds(service);
-    if (paths.length === 0 || isPinned(service) || admittedBy(service, nodes) <= 1) return [];
+    if (paths.length === 0 || admittedBy(service, nodes) <= 1) return [];
     return [`service ${JSON.stringify(service.name)} mounts ${paths.join(', ')}`];
   });
   if (problems.length === 0) return '';
@@ -31,7 +31,7 @@ export function bindNodeOf(spec: StackSpec, nodes: readonly Node[]): string {
   );
 }
 
-/** Does a constraint name one node? */
+/** Does a constraint of its own say which host is meant, also one that has yet to join? */
 export function isPinned({ constraints }: ServiceSpec): boolean {
   return constraints.some((text) => {
     const constraint = parseConstraint(text);
