@@ -386,8 +386,10 @@ describe('reconcileEndpoints', () => {
             const shown = model.shown().has(`endpoint/n1/${value.endpoint!.taskId}`);
             const lost = world.nodeStatus(value.endpoint!.nodeId) === NodeStatus.NODE_STATUS_LOST;
             if (world.tasksSynced) expect(shown).toBe(mayServe(value.endpoint!, false, world));
-            else if (!lost && each.kind !== 'announce')
-              expect(shown).toBe(before.has(`endpoint/n1/${value.endpoint!.taskId}`));
+            else if (!lost && each.kind !== 'announce') {
+              const was = before.has(`endpoint/n1/${value.endpoint!.taskId}`);
+              expect(shown).toBe(was || mayServe(value.endpoint!, false, world));
+            }
           }
         }
       }),
