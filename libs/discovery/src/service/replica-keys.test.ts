@@ -59,6 +59,37 @@ describe('ReplicaKeys', () => {
     expect(await read('r/k')).toBe('b ended');
   });
 
+  it('says nothing of what was over before the store ever heard of it: another replica may have it since', async () => {
+    const { clock, store, replica, read } = setUp();
+    const a = replica();
+    await clock.advance(10);
+    store.setAvailable(false);
+    a.keys.set('r/k', bytes('a alive'), takeOver);
+    await clock.advance(1_000);
+    a.keys.set('r/k', bytes('a ended'), ownOnly);
+    store.setAvailable(true);
+    const b = replica();
+    b.keys.set('r/k', bytes('b alive'), takeOver);
+    await clock.advance(100);
+    expect(await read('r/k')).toBe('b alive');
+    await clock.advance(30_000);
+    expect(await read('r/k')).toBe('b alive');
+    a.keys.set('r/k', bytes('a alive'), takeOver);
+    await clock.advance(100);
+    expect(await read('r/k')).toBe('a alive');
+  });
+
+  it('takes back what is being written while it ends', async () => {
+    const { clock, replica, read } = setUp();
+    const { keys } = replica();
+    await clock.advance(10);
+    keys.set('r/k', bytes('alive'), takeOver);
+    await Promise.resolve();
+    keys.set('r/k', bytes('ended'), ownOnly);
+    await clock.advance(100);
+    expect([undefined, 'ended']).toContain(await read('r/k'));
+  });
+
   it('writes again what still holds when its lease was lost, and not what is over', async () => {
     const { clock, store, replica, read } = setUp();
     const { keys } = replica();

@@ -37,11 +37,9 @@ export class ReplicaKeys {
   /** Says what a key should hold; written soon. Without `takeOver` only if this replica wrote the key last: what another
    *  one has written since is newer. */
   set(key: string, value: Uint8Array, options: { readonly takeOver: boolean }): void {
-    const writtenAt = this.#wanted.get(key)?.writtenAt;
-    if (!options.takeOver && !this.#wanted.has(key)) return;
-    // A key wanted anew before it was ever written is still to be taken over.
-    const takeOver = options.takeOver || writtenAt === undefined;
-    this.#wanted.set(key, { value, takeOver, dirty: true, writtenAt });
+    const { takeOver } = options;
+    if (!takeOver && !this.#wanted.has(key)) return;
+    this.#wanted.set(key, { value, takeOver, dirty: true, writtenAt: this.#wanted.get(key)?.writtenAt });
     this.#wake();
   }
 
@@ -68,6 +66,7 @@ export class ReplicaKeys {
     signal.addEventListener('abort', stop);
     try {
       while (!signal.aborted) {
+        this.#dropUntold();
         const due = [...this.#wanted].filter(([, { dirty }]) => dirty);
         if (due.length > 0) await this.#write(due, lease);
         else {
@@ -79,6 +78,12 @@ export class ReplicaKeys {
     } finally {
       signal.removeEventListener('abort', stop);
     }
+  }
+
+  /** Nothing is being written now, so what was over before it was ever written is known to nobody: there is nothing to say. */
+  #dropUntold(): void {
+    for (const [key, { takeOver, writtenAt }] of this.#wanted)
+      if (!takeOver && writtenAt === undefined) this.#wanted.delete(key);
   }
 
   async #write(due: readonly [string, Wanted][], lease: StoreLease): Promise<void> {
@@ -93,7 +98,8 @@ export class ReplicaKeys {
   async #commit(due: readonly [string, Wanted][], lease: StoreLease): Promise<boolean> {
     const groups = due.map(
       ([key, { value, takeOver, writtenAt }]): TxnGroup => ({
-        compares: takeOver || writtenAt === undefined ? [] : [{ kind: 'unchanged', key, modRevision: writtenAt }],
+        // 0: only where nothing stands.
+        compares: takeOver ? [] : [{ kind: 'unchanged', key, modRevision: writtenAt ?? 0 }],
         ops: [{ kind: 'put', key, value, lease }],
       }),
     );
