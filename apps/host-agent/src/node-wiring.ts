@@ -29,7 +29,7 @@ import { wireNetwork } from './network-wiring.ts';
 import type { NodeCertificates } from './node-certificate.ts';
 import { softwareVersion } from './version.ts';
 
-/** A start is work for the engine's host more than waiting: with more at a time each costs more cpu (measured: a tenth). */
+/** A start is work for the engine's host more than waiting: with more at a time each costs more cpu (ADR 0113). */
 const startsPerCore = 2;
 /** The engine's own locks let no more than these go on together. */
 const maxStarts = 8;
