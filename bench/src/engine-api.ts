@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '@berth/testing-hosts';
 
 /** A Docker Engine as any program calls it, over its socket. */
@@ -53,6 +54,19 @@ export class EngineApi {
       });
       call.end();
     });
+  }
+}
+
+/** Removes a network; what was on it lets go of it a moment after its container is gone. */
+export async function removeNetwork(api: EngineApi, name: string): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await api.call('DELETE', `/networks/${name}`);
+      return;
+    } catch (error) {
+      if (tries === 100) throw error;
+      await sleep(100);
+    }
   }
 }
 

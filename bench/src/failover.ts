@@ -6,7 +6,7 @@ import type { Bench } from './bench.ts';
 import type { EngineApi } from './engine-api.ts';
 import { countContainers } from './engine-api.ts';
 import { rowOf } from './rows.ts';
-import { setHeartbeat, startSwarm } from './swarm.ts';
+import { localImage, setHeartbeat, startSwarm } from './swarm.ts';
 
 const replicas = 12;
 const limitMs = 120_000;
@@ -113,7 +113,12 @@ function swarm(api: EngineApi, name: string, heartbeatSeconds: number): Contende
       await api.call('POST', '/services/create', {
         Name: 'failover',
         TaskTemplate: {
-          ContainerSpec: { Image: image, Args: command, StopSignal: 'SIGKILL', Labels: { [swarmLabel]: 'yes' } },
+          ContainerSpec: {
+            Image: await localImage(api, image),
+            Args: command,
+            StopSignal: 'SIGKILL',
+            Labels: { [swarmLabel]: 'yes' },
+          },
         },
         Mode: { Replicated: { Replicas: replicas } },
       });

@@ -33,3 +33,11 @@ export async function setHeartbeat(api: EngineApi, seconds: number): Promise<voi
   const Dispatcher = { HeartbeatPeriod: seconds * 1e9 };
   await api.call('POST', `/swarm/update?version=${Version.Index}`, { ...Spec, Dispatcher });
 }
+
+/**
+ * Id of a local image. A task whose image is an id takes what the host has; of a name Swarm asks the registry for every
+ * task first, which where there is none costs seconds that are not its own.
+ */
+export async function localImage(api: EngineApi, name: string): Promise<string> {
+  return (await api.call<{ Id: string }>('GET', `/images/${name}/json`)).Id;
+}

@@ -1,5 +1,5 @@
 import type { Host } from '@berth/testing-hosts';
-import { EngineApi, filters } from '../engine-api.ts';
+import { EngineApi, filters, removeNetwork } from '../engine-api.ts';
 import type { Contender } from './contender.ts';
 import { command, image, serviceNames } from './contender.ts';
 
@@ -57,8 +57,7 @@ export function plain(hosts: readonly Host[]): Contender {
             'GET',
             `/networks?${filters({ name: [`plain-${service}`] })}`,
           );
-          if (found.some(({ Name }) => Name === `plain-${service}`))
-            await engine.call('DELETE', `/networks/plain-${service}`);
+          if (found.some(({ Name }) => Name === `plain-${service}`)) await removeNetwork(engine, `plain-${service}`);
         },
       );
     },

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '@berth/testing-hosts';
-import { startSwarm } from '../swarm.ts';
+import { removeNetwork } from '../engine-api.ts';
+import { localImage, startSwarm } from '../swarm.ts';
 import type { Contender } from './contender.ts';
 import { command, image, serviceNames } from './contender.ts';
 
@@ -9,6 +9,7 @@ const label = 'bench.swarm';
 /** Docker's own Swarm mode on the same engines: an overlay network a service, names by DNS round robin (no IPVS here). */
 export async function swarm(hosts: readonly Host[]): Promise<Contender> {
   const api = await startSwarm(hosts);
+  const Image = await localImage(api, image);
   return {
     name: 'Swarm',
     label,
@@ -26,9 +27,8 @@ export async function swarm(hosts: readonly Host[]): Promise<Contender> {
           await api.call('POST', '/services/create', {
             Name: service,
             TaskTemplate: {
-              ContainerSpec: { Image: image, Args: command, StopSignal: 'SIGKILL', Labels: { [label]: service } },
+              ContainerSpec: { Image, Args: command, StopSignal: 'SIGKILL', Labels: { [label]: service } },
               Networks: [{ Target: `net-${service}` }],
-              // Nothing is to be asked of a registry.
               Placement: { Platforms: [] },
             },
             Mode: { Replicated: { Replicas: load.replicas } },
@@ -41,18 +41,7 @@ export async function swarm(hosts: readonly Host[]): Promise<Contender> {
       await Promise.all(serviceNames(load).map((service) => api.call('DELETE', `/services/${service}`)));
     },
     async clean(load) {
-      for (const service of serviceNames(load)) {
-        // Its last tasks let go of it a moment after their containers are gone.
-        for (let tries = 0; ; tries += 1) {
-          try {
-            await api.call('DELETE', `/networks/net-${service}`);
-            break;
-          } catch (error) {
-            if (tries === 100) throw error;
-            await sleep(100);
-          }
-        }
-      }
+      for (const service of serviceNames(load)) await removeNetwork(api, `net-${service}`);
     },
   };
 }

@@ -5,7 +5,7 @@ import type { Host } from '@berth/testing-hosts';
 import type { Bench } from '../bench.ts';
 import type { Row } from '../rows.ts';
 import { rowOf } from '../rows.ts';
-import { startSwarm } from '../swarm.ts';
+import { localImage, startSwarm } from '../swarm.ts';
 import { handMade } from './hand-made.ts';
 import type { Path } from './path.ts';
 import { inside, pathBetween } from './path.ts';
@@ -95,7 +95,12 @@ async function swarm(hosts: readonly Host[]): Promise<Path> {
   await api.call('POST', '/services/create', {
     Name: 'end',
     TaskTemplate: {
-      ContainerSpec: { Image: image, Args: command, StopSignal: 'SIGKILL', Labels: { [swarmLabel]: 'yes' } },
+      ContainerSpec: {
+        Image: await localImage(api, image),
+        Args: command,
+        StopSignal: 'SIGKILL',
+        Labels: { [swarmLabel]: 'yes' },
+      },
       Networks: [{ Target: 'between' }],
     },
     Mode: { Global: {} },
