@@ -73,6 +73,6 @@ describe('power-off of a host', () => {
   it('leaves nothing after `down`, on no host and not in the store', async () => {
     await rig.down(stack);
     await rig.judge.settled();
-    await rig.judge.same(fresh);
+    await rig.judge.nothingLeft(fresh);
   });
 });
