@@ -5,6 +5,7 @@ export * from './find-node.ts';
 export * from './log-position.ts';
 export * from './names.ts';
 export * from './nats-permissions.ts';
+export * from './network-declaration.ts';
 export * from './network-settings.ts';
 export * from './restart.ts';
 export * from './scopes.ts';

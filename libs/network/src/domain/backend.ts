@@ -28,9 +28,3 @@ export function pickVni(networkId: string, taken: ReadonlySet<number>): number {
   while (taken.has(vniMin + at)) at = (at + 1) % span;
   return vniMin + at;
 }
-
-/** Are driver options the same, in whatever order they were written? */
-export function sameOptions(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
-}

@@ -2,7 +2,8 @@ import type { Network } from '@berth/contracts/network';
 import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import { BerthError } from '@berth/kernel';
-import { backendOf, backendOption, backends, mtuOption, sameOptions } from './backend.ts';
+import { isDeclaredAlike } from '@berth/workload';
+import { backendOf, backendOption, backends, mtuOption } from './backend.ts';
 import { fullNameOf } from './reconcile.ts';
 
 /** Options of `driver_opts` that the networks of this version honour. */
@@ -97,7 +98,7 @@ function checkFixed(input: CheckInput, spec: NetworkSpec): void {
   // A removed stack that comes back under its name gets new networks.
   const current = input.stacks.find((stack) => stack.id === existing?.stackId);
   if (!existing || !current || current.removing) return;
-  if (existing.internal === spec.internal && sameOptions(existing.driverOpts, spec.driverOpts)) return;
+  if (isDeclaredAlike(existing, spec)) return;
   throw new BerthError(
     'FailedPrecondition',
     `network "${spec.name}": \`internal\` and \`driver_opts\` of an existing network are fixed; ` +

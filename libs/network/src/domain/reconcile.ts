@@ -3,7 +3,7 @@ import type { Stack } from '@berth/contracts/scheduler';
 import type { NetworkSpec } from '@berth/contracts/workload';
 import type { Revision } from '@berth/kernel';
 import type { NetworkSettings } from '@berth/workload';
-import { sameOptions } from './backend.ts';
+import { isDeclaredAlike } from '@berth/workload';
 import { pickRange, unitsOf } from './ranges.ts';
 import type { Stored } from './records.ts';
 import type { NetworkState } from './tables.ts';
@@ -99,7 +99,7 @@ function wantedOf({ stacks }: DeclaredStacks): Map<string, { readonly stack: Sta
 export function stillInUse(state: NetworkState, stack: Pick<Stack, 'id'>, spec: NetworkSpec): Network | undefined {
   for (const { value: network } of state.networks.values()) {
     if (!network.deleting || network.stackId !== stack.id || network.name !== spec.name) continue;
-    if (network.internal !== spec.internal || !sameOptions(network.driverOpts, spec.driverOpts)) continue;
+    if (!isDeclaredAlike(network, spec)) continue;
     if (state.leasesOf(network.id).size > 0) return network;
   }
   return undefined;

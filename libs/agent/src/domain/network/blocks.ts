@@ -1,3 +1,4 @@
+import { isDeclaredAlike } from '@berth/workload';
 import type { AdoptedTask, EngineNetwork, NetworkJoin, WantedNetwork } from '../task-network.ts';
 import type { Bridge } from './bridges.ts';
 import { bridgeDevice, gatewayOf, pickAddress } from './bridges.ts';
@@ -124,16 +125,6 @@ function nameOf({ stackId, network }: Pick<Block, 'stackId' | 'network'>): strin
   return `${stackId}/${network}`;
 }
 
-/** Is the block of such a network? What is fixed for a network's life is compared. */
-function isAsDeclared(block: Block, { internal, driverOpts }: WantedNetwork['spec']): boolean {
-  const options = Object.entries(driverOpts);
-  return (
-    block.internal === internal &&
-    options.length === Object.keys(block.driverOpts).length &&
-    options.every(([option, value]) => block.driverOpts[option] === value)
-  );
-}
-
 /** A place of a container: its address in a block. */
 export interface Place {
   readonly ip: string;
@@ -255,7 +246,7 @@ export class BlockTable {
     const ids = new Set(blocks.map((block) => block.networkId));
     const current = this.#current.get(nameOf({ stackId, network })) ?? (ids.size === 1 ? [...ids][0] : undefined);
     return blocks.filter(
-      (block) => block.networkId === current && (block.networkId === told || isAsDeclared(block, spec)),
+      (block) => block.networkId === current && (block.networkId === told || isDeclaredAlike(block, spec)),
     );
   }
 
