@@ -57,6 +57,9 @@ export class EngineApi {
   }
 }
 
+const removalTries = 100;
+const removalRetryMs = 100;
+
 /** Removes a network; what was on it lets go of it a moment after its container is gone. */
 export async function removeNetwork(api: EngineApi, name: string): Promise<void> {
   for (let tries = 0; ; tries += 1) {
@@ -64,8 +67,8 @@ export async function removeNetwork(api: EngineApi, name: string): Promise<void>
       await api.call('DELETE', `/networks/${name}`);
       return;
     } catch (error) {
-      if (tries === 100) throw error;
-      await sleep(100);
+      if (tries === removalTries) throw error;
+      await sleep(removalRetryMs);
     }
   }
 }
