@@ -31,16 +31,20 @@ it('no host is lost and no task replaced while every process in turn is paused f
   // On each host the engine, its containerd and the agent; on the manager etcd, NATS and two replicas of each service.
   expect(targets.map(({ name }) => name)).toHaveLength(3 * cluster.hosts.length + 8);
   const watch = watchStatuses();
-  for (const target of targets) {
-    await target.stop();
-    try {
-      await sleep(pauseMs);
-    } finally {
-      await target.resume();
+  try {
+    for (const target of targets) {
+      try {
+        await target.stop();
+        await sleep(pauseMs);
+      } finally {
+        await target.resume();
+      }
+      await sleep(betweenMs);
     }
-    await sleep(betweenMs);
+  } finally {
+    await watch.end();
   }
-  const seen = await watch.end();
+  const { seen } = watch;
   recordFigures(task, {
     'paused in turn': targets.length,
     'looks at `node ls` that were answered': seen.answers,
@@ -72,7 +76,7 @@ async function pausablesOf(host: Host): Promise<Pausable[]> {
 }
 
 /** What the registry says of every node, again and again; a question that meets a paused process is not answered. */
-function watchStatuses(): { end(): Promise<{ answers: number; statuses: Set<string> }> } {
+function watchStatuses(): { readonly seen: { answers: number; statuses: Set<string> }; end(): Promise<void> } {
   const seen = { answers: 0, statuses: new Set<string>() };
   let ended = false;
   const looking = (async () => {
@@ -86,10 +90,10 @@ function watchStatuses(): { end(): Promise<{ answers: number; statuses: Set<stri
     }
   })();
   return {
+    seen,
     async end() {
       ended = true;
       await looking;
-      return seen;
     },
   };
 }

@@ -196,7 +196,9 @@ export class Host {
 
   async #signalContainer(container: string, signal: 'STOP' | 'CONT'): Promise<void> {
     const pids = (await this.docker(['top', container, '-eo', 'pid'])).trim().split('\n').slice(1);
-    await this.exec(['kill', `-${signal}`, ...pids.map((pid) => pid.trim())]);
+    // One that has ended meanwhile (a health check's) needs no signal.
+    const each = `for pid; do kill -${signal} "$pid" || [ ! -e "/proc/$pid" ] || exit 1; done`;
+    await this.exec(['sh', '-c', each, 'sh', ...pids.map((pid) => pid.trim())]);
   }
 
   async #boot(): Promise<void> {
