@@ -422,6 +422,25 @@ describe('endpoints', () => {
     expect(registry.feed.resources.has('endpoint/n1/t1')).toBe(false);
   });
 
+  it('are looked at again as soon as the mirror of the scheduler is whole again, though nothing has changed there', async () => {
+    const { clock, joinNode, registry, scheduler, store } = make();
+    const { nodeId } = await joinNode('k1');
+    await clock.advance(12_000);
+    scheduler.setConnected(false);
+    await clock.advance(10);
+    const record = { endpoint: webEndpoint('t1', { nodeId }), serving: true };
+    const key = endpoints.keyOf(record);
+    await store.txn({ compares: [], ops: [{ kind: 'put', key, value: endpoints.encode(record) }] });
+    const serving = () => registry.view.endpoints.at(key)?.value.serving;
+    // Longer than until the next look at all endpoints: while the mirror is not whole, absence proves nothing.
+    await clock.advance(10_500);
+    expect(serving()).toBe(true);
+    scheduler.setConnected(true);
+    // Sooner than the next one is due.
+    await clock.advance(3_000);
+    expect(serving()).toBe(false);
+  });
+
   it('write nothing that already stands, and answer with the revision of the last write', async () => {
     const { presence, clock, joinNode, scheduler, store, run } = make();
     const { nodeId } = await joinNode('k1');

@@ -8,7 +8,7 @@ import { Endpoint, Node } from '@berth/contracts/registry';
 import type { Change as SchedulerChange } from '@berth/contracts/scheduler';
 import { TaskView } from '@berth/contracts/scheduler';
 import { DesiredState } from '@berth/contracts/workload';
-import type { CallExtra, CallerContext, Clock, Identity, Logger, Rng, Store } from '@berth/kernel';
+import type { CallExtra, CallerContext, Clock, Identity, Logger, Revision, Rng, Store } from '@berth/kernel';
 import { AsyncQueue, BerthError } from '@berth/kernel';
 import { CaRotation } from './ca-rotation.ts';
 import { CatalogHandlers } from './catalog-handlers.ts';
@@ -89,7 +89,7 @@ export function webEndpoint(taskId: string, partial: Partial<Endpoint> = {}): En
   return Endpoint.fromPartial({ taskId, networkId: 'n1', stackId, ...names, ip, healthy: true, ...partial });
 }
 
-/** The scheduler's Watch: a snapshot of its tasks, then each change alone. */
+/** The scheduler's Watch: a snapshot of its tasks (or what came after a revision), then each change alone. */
 export class FakeScheduler {
   readonly #tasks = new Map<string, TaskView>();
   readonly #log: SchedulerChange[] = [];
@@ -114,11 +114,13 @@ export class FakeScheduler {
     this.#wake();
   }
 
-  async *watch(signal: AbortSignal): AsyncGenerator<WatchAnswer<SchedulerChange>> {
+  async *watch(since: Revision | undefined, signal: AbortSignal): AsyncGenerator<WatchAnswer<SchedulerChange>> {
     if (!this.connected) throw new BerthError('Unavailable', 'no scheduler');
     let sent = this.#log.length;
-    const changes = [...this.#tasks].map(([id, task]) => taskChange(id, task));
-    yield { revision: { epoch, revision: sent + 1 }, reset: true, more: false, changes };
+    const changes = since
+      ? this.#log.slice(since.revision - 1)
+      : [...this.#tasks].map(([id, task]) => taskChange(id, task));
+    yield { revision: { epoch, revision: sent + 1 }, reset: !since, more: false, changes };
     while (!signal.aborted && this.connected) {
       if (sent < this.#log.length) {
         const fresh = this.#log.slice(sent);
@@ -253,7 +255,7 @@ export function assemble(parts: {
       view: registry.view,
     });
     const rotation = new CaRotation({ registry, signer: signer.client, tools: fakeTools, store, clock, log });
-    const call = (_since: unknown, ended: AbortSignal) => scheduler.watch(ended);
+    const call = (since: Revision | undefined, ended: AbortSignal) => scheduler.watch(since, ended);
     mirror.run({ call, clock, rng, log, signal }).catch((error) => failures.push(error));
     if (parts.networks) {
       const followed = parts.networks;
