@@ -264,12 +264,15 @@ describe('networks over two hosts', () => {
       const u = require('node:dgram').createSocket('udp4'); u.on('message', () => console.log('got')); u.bind(7000);`;
     for (const { host } of [one, two])
       servers.push(host.spawn([process.execPath, '-e', listener], { stdio: 'ignore' }));
-    await sleep(500);
     const call = (
       ip: string,
     ) => `const s = require('node:net').connect(7401, '${ip}'); s.setTimeout(1500, () => { console.log('silence'); process.exit(); });
       s.on('error', (e) => console.log(e.code)); s.on('data', (d) => console.log(String(d)));`;
-    expect(await one.host.exec([process.execPath, '-e', call(two.host.address)])).toBe('hello\n');
+    // From outside of containers both listeners do answer, once they are up.
+    for (const { host } of [one, two]) {
+      const answer = () => two.host.exec([process.execPath, '-e', call(host.address)]);
+      await expect.poll(answer, { timeout: 15_000, interval: 200 }).toBe('hello\n');
+    }
     for (const ip of [one.host.address, two.host.address, '198.19.1.1', '198.19.1.65', '198.19.3.65'])
       expect([ip, await made.s1.run(process.execPath, '-e', call(ip))]).toEqual([ip, 'silence']);
   });
