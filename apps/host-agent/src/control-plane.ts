@@ -10,7 +10,7 @@ import {
 } from '@berth/agent';
 import { rpc } from '@berth/contracts';
 import { connectNats } from '@berth/events-nats';
-import { dnsNameOf } from '@berth/kernel';
+import { dnsNameOf, onAbort } from '@berth/kernel';
 import { bind, fileTls } from '@berth/rpc';
 import type { Base } from './base.ts';
 import type { LocalAuthority } from './local-authority.ts';
@@ -71,18 +71,14 @@ export async function startControlPlane(
     rng: base.rng,
     logger: log,
   });
-  signal.addEventListener(
-    'abort',
-    () => {
-      natsTls.close();
-      lives.add(bus.close());
-    },
-    { once: true },
-  );
+  onAbort(signal, () => {
+    natsTls.close();
+    lives.add(bus.close());
+  });
   lives.add(keepReaderCopies({ bus, clock, rng: base.rng, log }, signal));
 
   const tls = fileTls(join(config.stateDir, 'certs/signer'), { clock, logger: log });
-  signal.addEventListener('abort', () => tls.close(), { once: true });
+  onAbort(signal, () => tls.close());
   const signing = new SigningHandler({
     authority,
     clock,

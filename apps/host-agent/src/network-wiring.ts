@@ -16,7 +16,7 @@ import { Change as NetworkChange } from '@berth/contracts/network';
 import { Change } from '@berth/contracts/registry';
 import { connectNats } from '@berth/events-nats';
 import type { RpcDialer } from '@berth/kernel';
-import { dnsNameOf } from '@berth/kernel';
+import { dnsNameOf, onAbort } from '@berth/kernel';
 import type { TlsSource } from '@berth/rpc';
 import { networkScope } from '@berth/workload';
 import type { Base } from './base.ts';
@@ -124,7 +124,7 @@ export async function wireNetwork(
     settled: () => taskNetwork.settled(signal),
     live: () => {
       for (const { reader } of followed) lives.add(reader.run(signal));
-      signal.addEventListener('abort', () => void bus.close());
+      onAbort(signal, () => lives.add(bus.close()));
     },
   };
 }
