@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startCluster } from '@berth/e2e/cluster';
 import type { Host } from '@berth/testing-hosts';
 import type { Bench } from '../bench.ts';
@@ -21,6 +22,11 @@ const goals: Readonly<Record<string, string>> = {
   '60 services × 1': '≤ 1.0 × plain',
 };
 
+/** A host is quiet that takes less of a core than this, in cores. */
+const quietCores = 0.1;
+/** A round begins at the latest after this time, quiet or not. */
+const quietLimitMs = 30_000;
+
 /** What one round gave, in seconds. */
 interface Measured {
   readonly running: number;
@@ -39,7 +45,8 @@ export const converge: Bench = {
     const measured = new Map<string, Measured[]>();
     for (const load of loads) {
       for (let round = 1; round <= rounds; round += 1) {
-        for (const contender of contenders) {
+        for (const contender of inTurn(contenders, round)) {
+          await quiet(cluster.hosts);
           const one = await oneRound(cluster.hosts, contender, load);
           progress(`${load.name}, round ${round}, ${contender.name}: ${JSON.stringify(one)}`);
           const key = `${load.name} ${contender.name}`;
@@ -50,6 +57,21 @@ export const converge: Bench = {
     return loads.flatMap((load) => rowsOf(load, (name) => measured.get(`${load.name} ${name}`) ?? []));
   },
 };
+
+/** The same ones, another first in each round: none has the same one's removal before it each time. */
+function inTurn<T>(all: readonly T[], round: number): T[] {
+  const first = round % all.length;
+  return [...all.slice(first), ...all.slice(0, first)];
+}
+
+/** Until what went before is done with on all hosts: engines still tidy up after they have told of the last removal. */
+async function quiet(hosts: readonly Host[]): Promise<void> {
+  for (let waitedMs = 0; waitedMs < quietLimitMs; waitedMs += 1_000) {
+    const before = cpuOf(hosts);
+    await sleep(1_000);
+    if (cpuOf(hosts) - before < quietCores * hosts.length) return;
+  }
+}
 
 async function oneRound(hosts: readonly Host[], contender: Contender, load: Load): Promise<Measured> {
   const left = await countContainers(hosts, contender.label, { all: true });
