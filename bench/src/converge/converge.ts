@@ -24,7 +24,7 @@ const goals: Readonly<Record<string, string>> = {
 
 /** A host is quiet that takes less of a core than this, in cores. */
 const quietCores = 0.1;
-/** A round begins at the latest after this time, quiet or not. */
+/** Hosts that are not quiet after this time have something that a bench is not to be measured beside. */
 const quietLimitMs = 30_000;
 
 /** What one round gave, in seconds. */
@@ -45,7 +45,7 @@ export const converge: Bench = {
     const measured = new Map<string, Measured[]>();
     for (const load of loads) {
       for (let round = 1; round <= rounds; round += 1) {
-        for (const contender of inTurn(contenders, round)) {
+        for (const contender of rotated(contenders, round)) {
           await quiet(cluster.hosts);
           const one = await oneRound(cluster.hosts, contender, load);
           progress(`${load.name}, round ${round}, ${contender.name}: ${JSON.stringify(one)}`);
@@ -59,7 +59,7 @@ export const converge: Bench = {
 };
 
 /** The same ones, another first in each round: none has the same one's removal before it each time. */
-function inTurn<T>(all: readonly T[], round: number): T[] {
+function rotated<T>(all: readonly T[], round: number): T[] {
   const first = round % all.length;
   return [...all.slice(first), ...all.slice(0, first)];
 }
@@ -71,6 +71,7 @@ async function quiet(hosts: readonly Host[]): Promise<void> {
     await sleep(1_000);
     if (cpuOf(hosts) - before < quietCores * hosts.length) return;
   }
+  throw new Error(`the hosts are not quiet after ${quietLimitMs / 1_000} s`);
 }
 
 async function oneRound(hosts: readonly Host[], contender: Contender, load: Load): Promise<Measured> {

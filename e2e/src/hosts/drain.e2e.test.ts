@@ -2,18 +2,12 @@ import { recordFigures } from '@berth/testing-hosts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startLoads } from './load.ts';
 import type { Rig } from './rig.ts';
-import { rounds, startRig, webStack } from './rig.ts';
+import { loadedStack, rounds, startRig } from './rig.ts';
 
 const stack = 'drained';
 /** In all, from containers on the two hosts that are not drained. */
 const connectionsPerSecond = 50;
-const text = `${webStack(stack, 6)}
-  client:
-    image: berth/guestbook:dev
-    entrypoint: ["sleep", "100000"]
-    stop_signal: SIGKILL
-    deploy: { mode: global }
-`;
+const text = loadedStack(stack, 6);
 
 let rig: Rig;
 beforeAll(async () => {

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '@berth/testing-hosts';
 import { recordFigures } from '@berth/testing-hosts';
-
 import { Judge } from '@berth/testing-judge';
 import type { TestContext } from 'vitest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,18 +8,12 @@ import type { Cluster } from '../cluster.ts';
 import { retry, startCluster } from '../cluster.ts';
 import { startLoads } from './load.ts';
 import type { Rig } from './rig.ts';
-import { startRig, webStack } from './rig.ts';
+import { crashEngine, loadedStack, startRig } from './rig.ts';
 
 // A part is killed while containers on two hosts call those on all three, each by name and over a new connection.
 const stack = 'kills';
 const perSecond = 30;
-const text = `${webStack(stack, 6)}
-  client:
-    image: berth/guestbook:dev
-    entrypoint: ["sleep", "100000"]
-    stop_signal: SIGKILL
-    deploy: { mode: global }
-`;
+const text = loadedStack(stack, 6);
 /** What a kill brings with it goes on for longer than the part itself is away: leases, reconnects. */
 const aftermathMs = 8_000;
 
@@ -86,7 +79,9 @@ describe('under traffic between hosts', () => {
     const before = await judge.snapshot(rest);
     const lost = await addressesOn(victim);
     const load = await loadFrom(rest);
-    const backMs = await killEngine(victim);
+    const killedAt = performance.now();
+    await crashEngine(victim);
+    const backMs = performance.now() - killedAt;
     await rig.statuses({ h1: 'ready', h2: 'ready', h3: 'ready' });
     await judge.settled();
     await sleep(aftermathMs);
@@ -119,7 +114,9 @@ describe('under traffic between hosts whose engines keep their containers', () =
     const victim = cluster.hosts[1] as Host;
     const before = await judge.snapshot();
     const load = await loadFrom(cluster.hosts.filter((host) => host !== victim));
-    const backMs = await killEngine(victim);
+    const killedAt = performance.now();
+    await crashEngine(victim);
+    const backMs = performance.now() - killedAt;
     await sleep(aftermathMs);
     const result = await load.stop();
     record(task, 'dockerd with live-restore', result, backMs);
@@ -128,15 +125,6 @@ describe('under traffic between hosts whose engines keep their containers', () =
     await judge.settled();
   });
 });
-
-/** Kills the engine, and starts it again after a while, as a supervisor would. Returns how long it was away, in ms. */
-async function killEngine(host: Host): Promise<number> {
-  const killedAt = performance.now();
-  await host.killEngine();
-  await sleep(2_000);
-  await host.startEngine();
-  return performance.now() - killedAt;
-}
 
 async function addressesOn(host: Host): Promise<string[]> {
   const filters = ['--filter', `label=berth.stack=${stack}`, '--filter', 'label=berth.service=web'];

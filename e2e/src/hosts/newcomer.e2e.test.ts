@@ -7,18 +7,12 @@ import type { Look } from '../own-machine.ts';
 import { stateOf } from '../own-machine.ts';
 import { startLoads } from './load.ts';
 import type { Rig } from './rig.ts';
-import { startRig, webStack } from './rig.ts';
+import { loadedStack, startRig } from './rig.ts';
 
 // A fourth host comes while a deployment runs, does its part, is drained under load, and leaves as it came.
 const stack = 'growing';
 const connectionsPerSecond = 50;
-const text = (replicas: number) => `${webStack(stack, replicas)}
-  client:
-    image: berth/guestbook:dev
-    entrypoint: ["sleep", "100000"]
-    stop_signal: SIGKILL
-    deploy: { mode: global }
-`;
+const text = (replicas: number) => loadedStack(stack, replicas);
 /** What of a host is no other's: its folders and control groups show the machine's too. */
 const looks: readonly Look[] = [
   ...(['containers', 'engineNetworks', 'volumes', 'images', 'devices', 'addresses', 'routes', 'rules'] as const),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '@berth/testing-hosts';
 import { Judge } from '@berth/testing-judge';
 import type { Cluster } from '../cluster.ts';
@@ -94,4 +95,22 @@ services:
     stop_signal: SIGKILL
     deploy: { mode: global }
 `;
+}
+
+/** The same with a container on every host that `startLoads` calls from. */
+export function loadedStack(name: string, replicas: number): string {
+  return `${webStack(name, replicas)}
+  client:
+    image: berth/guestbook:dev
+    entrypoint: ["sleep", "100000"]
+    stop_signal: SIGKILL
+    deploy: { mode: global }
+`;
+}
+
+/** Kills a host's engine, and starts it again after a while, as a supervisor would. */
+export async function crashEngine(host: Host): Promise<void> {
+  await host.killEngine();
+  await sleep(2_000);
+  await host.startEngine();
 }
